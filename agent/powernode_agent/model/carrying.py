@@ -1,0 +1,36 @@
+"""What `paths` decides for one network: which peer carries which prefix.
+
+WireGuard and the kernel's routes both follow from it: `wireguard` takes the allowed IPs, `links` the
+routes. It lives in the model because three rooms speak of it and none of them may import another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from powernode_agent.model.values import NetworkId, PathId, PeerId, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class PathChoice:
+    """Who carries one path, and why. `peer_id` None: nobody may; `reason` says what was refused."""
+
+    path_id: PathId
+    prefix: Prefix
+    peer_id: PeerId | None
+    reason: str
+    local: bool = False
+    """Whether this node moved by itself, against the platform's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """Every peer's allowed IPs (host addresses included) and the prefixes that leave by our link."""
+
+    network_id: NetworkId
+    allowed_ips: Mapping[PeerId, frozenset[Prefix]]
+    routes: frozenset[Prefix]
+    choices: tuple[PathChoice, ...] = ()
+    refused: tuple[str, ...] = field(default=())
+    """One sentence for each candidate that is not permitted to carry its prefix."""

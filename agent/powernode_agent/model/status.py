@@ -1,0 +1,199 @@
+"""What a node is: measured, with its age. One tree feeds `status`, the reports, and the metrics.
+
+Unknown is None, never zero. Times are seconds since the epoch by the node's clock. The words are
+those of status.proto and the runbook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final
+
+from powernode_agent.model.values import (
+    Endpoint,
+    NetworkId,
+    PathId,
+    PeerId,
+    Prefix,
+    PublicKey,
+    Revision,
+)
+from powernode_agent.model.violation import Violation
+
+SILENT_AFTER: Final = 300.0
+"""Seconds without a handshake after which a peer is silent (runbook, phase 2)."""
+
+
+class Backend(Enum):
+    KERNEL = "kernel"
+    USERSPACE = "userspace"
+
+
+class PeerState(Enum):
+    HANDSHAKE_PENDING = "handshake_pending"
+    HANDSHAKING = "handshaking"
+    CONNECTED = "connected"
+    SILENT = "silent"
+
+
+class Liveness(Enum):
+    """Whether probes through the overlay are answered; absence from a mapping: not measured."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+
+
+class Result(Enum):
+    OK = "ok"
+    ERROR = "error"
+    NOT_MEASURED = "not_measured"
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardPeer:
+    """One peer as the WireGuard device has it. `last_handshake` None: never."""
+
+    public_key: PublicKey
+    endpoint: Endpoint | None
+    last_handshake: float | None
+    rx_bytes: int
+    tx_bytes: int
+    keepalive: int
+    allowed_ips: frozenset[Prefix]
+    has_preshared_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardDevice:
+    """One WireGuard device as it is. `public_key` None: it has no private key yet."""
+
+    link: str
+    backend: Backend
+    public_key: PublicKey | None
+    listen_port: int
+    peers: Mapping[PublicKey, WireguardPeer]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkObservation:
+    """One of our links as it is; a link that is not there has no observation."""
+
+    ifindex: int
+    name: str
+    up: bool
+    mtu: int
+    addresses: frozenset[IPv4Interface | IPv6Interface]
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessReading:
+    """What the prober knows of one peer. `rtt` in seconds: median of the last answers."""
+
+    state: Liveness
+    since: float
+    rtt: float | None
+    sent: int
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    version: str
+    kernel_release: str
+    started_at: float
+    drift_repaired: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRevision:
+    revision: Revision
+    reasons: tuple[Violation, ...]
+    rejected_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatus:
+    network_id: NetworkId
+    name: str
+    handle: str
+    link: str
+    role: str
+    routing_mode: str
+    up: bool | None = None
+    mtu: int | None = None
+    listen_port: int | None = None
+    backend: Backend | None = None
+    public_key: PublicKey | None = None
+    node_keys: tuple[tuple[int, PublicKey], ...] = ()
+    """(generation, public key) of the keys the node made itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """`state` None: not measured. `public_key`: the key whose session is in use."""
+
+    peer_id: PeerId
+    network_id: NetworkId
+    name: str
+    state: PeerState | None
+    last_handshake: float | None = None
+    endpoint: Endpoint | None = None
+    rx_bytes: int | None = None
+    tx_bytes: int | None = None
+    liveness: LivenessReading | None = None
+    public_key: PublicKey | None = None
+    next_key_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PathStatus:
+    path_id: PathId
+    network_id: NetworkId
+    prefix: Prefix
+    carried_by: PeerId | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubsystemOutcome:
+    """How one room's work on one network went; sticky until the same step succeeds."""
+
+    subsystem: str
+    network_id: NetworkId | None
+    result: Result
+    message: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCandidate:
+    """An address of this node's own interfaces at which a network's port may be reached."""
+
+    network_id: NetworkId
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """All of it, at one moment."""
+
+    at: float
+    agent: AgentStatus
+    node_id: str
+    node_name: str
+    platform: str
+    """In words, with age: "connected", "away for 41 s: <error>", "file <path>"."""
+    accepted_revision: Revision | None = None
+    applied_revision: Revision | None = None
+    applied_at: float | None = None
+    applied_in: float | None = None
+    """Seconds from the revision's arrival to its last kernel write."""
+    rejected: RejectedRevision | None = None
+    networks: Mapping[NetworkId, NetworkStatus] = field(default_factory=dict)
+    peers: Mapping[tuple[NetworkId, PeerId], PeerStatus] = field(default_factory=dict)
+    paths: Mapping[PathId, PathStatus] = field(default_factory=dict)
+    outcomes: tuple[SubsystemOutcome, ...] = ()
+    endpoint_candidates: tuple[EndpointCandidate, ...] = ()
