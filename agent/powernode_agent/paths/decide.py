@@ -1,0 +1,287 @@
+"""Who carries what on one network: the allowed IPs of every peer and the routes over our link. Pure.
+
+What holds of every decision, whatever the liveness and its history:
+- a prefix belongs to at most one peer, because WireGuard would silently move it otherwise;
+- a peer's own host prefixes stay with that peer, so hubs never depend on a choice to reach a spoke;
+- this node's own addresses and LAN subnets are never given away, and nothing that a peer may not
+  carry is given to it: what is refused is carried by nobody, has no route, and is reported;
+- the platform's order is obeyed, except for a peer that is dead to this node while another candidate
+  is alive, for as long as `standing` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from powernode_agent.model.carrying import Carrying, PathChoice
+from powernode_agent.model.desired_state import NetworkState
+from powernode_agent.model.network import Network, Peer
+from powernode_agent.model.status import Liveness, LivenessReading, WireguardDevice
+from powernode_agent.model.values import Address, PathId, PeerId, Prefix
+from powernode_agent.paths.permits import Permit, Underlay, covers, permit, underlay_of
+from powernode_agent.paths.standing import LOCAL_GRACE, PLATFORM_GRACE, Standing, next_standing
+
+Candidates = tuple[PeerId, ...]
+
+
+@dataclass(frozen=True)
+class PathMemory:
+    """What one decision hands to the next one of the same network. Starts empty."""
+
+    standings: Mapping[PeerId, Standing] = field(default_factory=dict)
+    firsts: Mapping[PathId, PeerId] = field(default_factory=dict)
+    """The platform's first permitted candidate of each path: a change is the platform speaking."""
+    chosen: Mapping[Candidates, PeerId] = field(default_factory=dict)
+    """Who carries the paths with these permitted candidates."""
+    permits: Mapping[PathId, Permit] = field(default_factory=dict, repr=False)
+    """Drawn from `ground`; like `pinned`, kept so that one changed peer among 2,000 costs little."""
+    ground: tuple[Network, Underlay] | None = field(default=None, repr=False)
+    pinned: Mapping[PeerId, tuple[Peer, frozenset[Prefix]]] = field(
+        default_factory=dict, repr=False
+    )
+    """Host prefixes of each peer, kept because making them again for 2,000 peers costs more than the
+    rest of a decision; also keeps the sets of untouched peers identical (`is`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`wake_at`: when to decide again although nothing else happened, by the clock of `now`; None:
+    not before something does."""
+
+    carrying: Carrying
+    memory: PathMemory
+    wake_at: float | None
+
+
+def decide(
+    network: NetworkState,
+    liveness: Mapping[PeerId, LivenessReading],
+    memory: PathMemory,
+    now: float,
+    platform_speaks: bool,
+    elsewhere: frozenset[Address] = frozenset(),
+) -> Decision:
+    """Decides for one network.
+
+    `now` and the readings' `since` are seconds of the same clock. `platform_speaks`: the platform is
+    connected and moves the network itself if it can, so a local move waits a little longer.
+    `elsewhere`: addresses beyond this network's endpoints that must never be reached through a tunnel.
+    """
+    ground = (network.network, underlay_of(network.peers.values(), elsewhere))
+    permits = _permits(network, ground, memory)
+    standings, wake_at = _standings(network, permits, liveness, memory, now, platform_speaks)
+    chosen = {
+        candidates: _choose(candidates, liveness, standings, memory.chosen.get(candidates))
+        for candidates in {granted.candidates for granted in permits}
+        if candidates
+    }
+    choices = tuple(_explain(network, granted, chosen, standings, liveness) for granted in permits)
+    pinned = _pinned(network, memory)
+    remembered = PathMemory(
+        standings,
+        {granted.path.id: granted.candidates[0] for granted in permits if granted.candidates},
+        chosen,
+        {granted.path.id: granted for granted in permits},
+        ground,
+        pinned,
+    )
+    carrying = Carrying(
+        network.network.id,
+        _allowed_ips(pinned, choices),
+        _routes(network, choices),
+        choices,
+        tuple(sentence for granted in permits for sentence in granted.refused),
+    )
+    return Decision(carrying, remembered, wake_at)
+
+
+def recall(
+    network: NetworkState,
+    device: WireguardDevice,
+    now: float,
+    elsewhere: frozenset[Address] = frozenset(),
+) -> PathMemory:
+    """The memory of a restarted agent, read from what its WireGuard device still does. For the first
+    decision on a device that was there before the agent started; later ones use `Decision.memory`.
+
+    Without it a restart while a hub is dead would put the prefixes back on that hub until it is found
+    dead again: stopping and starting the agent must not change a packet's way.
+    """
+    underlay = underlay_of(network.peers.values(), elsewhere)
+    firsts: dict[PathId, PeerId] = {}
+    chosen: dict[Candidates, PeerId] = {}
+    standings: dict[PeerId, Standing] = {}
+    for _, path in sorted(network.paths.items(), key=itemgetter(0)):
+        candidates = permit(network, path, underlay).candidates
+        if not candidates:
+            continue
+        firsts[path.id] = candidates[0]
+        carrier = next(
+            (c for c in candidates if _carries(device, network.peers[c], path.prefix)), None
+        )
+        if carrier is None:
+            continue
+        chosen[candidates] = carrier
+        for passed_over in candidates[: candidates.index(carrier)]:
+            standings[passed_over] = Standing(True, now, 0, "was left before the agent started")
+    return PathMemory(standings, firsts, chosen)
+
+
+def _carries(device: WireguardDevice, peer: Peer, prefix: Prefix) -> bool:
+    """Whether the device has `prefix` on either key of `peer`."""
+    found = (device.peers.get(key) for key in (peer.public_key, peer.next_public_key) if key)
+    return any(entry is not None and prefix in entry.allowed_ips for entry in found)
+
+
+def _permits(
+    network: NetworkState, ground: tuple[Network, Underlay], memory: PathMemory
+) -> list[Permit]:
+    """The permits of all paths by the paths' ids; drawn again only where something changed."""
+    kept = memory.permits if memory.ground == ground else {}
+    permits: list[Permit] = []
+    for path_id, path in sorted(network.paths.items(), key=itemgetter(0)):
+        granted = kept.get(path_id)
+        if granted is None or not granted.holds(network, path):
+            granted = permit(network, path, ground[1])
+        permits.append(granted)
+    return permits
+
+
+def _standings(
+    network: NetworkState,
+    permits: list[Permit],
+    liveness: Mapping[PeerId, LivenessReading],
+    memory: PathMemory,
+    now: float,
+    platform_speaks: bool,
+) -> tuple[dict[PeerId, Standing], float | None]:
+    """The standing of every peer that has an alternative, and when the next one may change."""
+    others: dict[PeerId, dict[PeerId, LivenessReading | None]] = {}
+    for candidates in {granted.candidates for granted in permits if len(granted.candidates) > 1}:
+        for candidate in candidates:
+            found = others.setdefault(candidate, {})
+            found.update((other, liveness.get(other)) for other in candidates if other != candidate)
+    promoted = {
+        granted.candidates[0]
+        for granted in permits
+        if granted.candidates
+        and memory.firsts.get(granted.path.id, granted.candidates[0]) != granted.candidates[0]
+    }
+    grace = PLATFORM_GRACE if platform_speaks else LOCAL_GRACE
+    standings: dict[PeerId, Standing] = {}
+    wakes: list[float] = []
+    for peer_id, alternatives in others.items():
+        before = memory.standings.get(peer_id)
+        if peer_id in promoted:
+            before = Standing(False, now, 0 if before is None else before.flaps)
+        after, wake = next_standing(before, liveness.get(peer_id), alternatives, now, grace)
+        if after is not None:
+            standings[peer_id] = after
+        if wake is not None:
+            wakes.append(wake)
+    return standings, min(wakes, default=None)
+
+
+def _choose(
+    candidates: Candidates,
+    liveness: Mapping[PeerId, LivenessReading],
+    standings: Mapping[PeerId, Standing],
+    before: PeerId | None,
+) -> PeerId:
+    """The peer that carries the paths with these candidates."""
+
+    def trusted(candidate: PeerId) -> bool:
+        standing = standings.get(candidate)
+        return standing is None or not standing.avoided
+
+    def alive(candidate: PeerId) -> bool:
+        reading = liveness.get(candidate)
+        return reading is not None and reading.state is Liveness.ALIVE
+
+    first = candidates[0]
+    if trusted(first):
+        return first
+    for candidate in candidates:
+        # The one that carries them now gets its grace; another has to be alive to be moved to.
+        if trusted(candidate) and (candidate == before or alive(candidate)):
+            return candidate
+    # Nobody of good standing: one that answers, even if it is still held down, and if none does, no
+    # move, since moving between dead peers helps nobody.
+    if before is not None and alive(before):
+        return before
+    living = next((candidate for candidate in candidates if alive(candidate)), None)
+    return living or before or first
+
+
+def _explain(
+    network: NetworkState,
+    granted: Permit,
+    chosen: Mapping[Candidates, PeerId],
+    standings: Mapping[PeerId, Standing],
+    liveness: Mapping[PeerId, LivenessReading],
+) -> PathChoice:
+    path = granted.path
+    if not granted.candidates:
+        reason = "; ".join(granted.refused)
+        reason = f"refused: {reason}" if reason else "no candidate has a public key yet"
+        return PathChoice(path.id, path.prefix, None, reason)
+    carrier = chosen[granted.candidates]
+    first = granted.candidates[0]
+    if carrier == first:
+        reason = (
+            "first candidate"
+            if first == path.candidates[0]
+            else "first candidate that may and can carry it"
+        )
+        return PathChoice(path.id, path.prefix, carrier, reason)
+    standing = standings[first]  # only an avoided first candidate is passed over
+    reason = f"moved by this node: {network.peers[first].name} {standing.evidence}"
+    reading = liveness.get(first)
+    if reading is not None and reading.state is Liveness.ALIVE:
+        reason += f"; it answers again, and returns after {standing.hold_down:.0f} s without loss"
+    return PathChoice(path.id, path.prefix, carrier, reason, local=True)
+
+
+def _pinned(
+    network: NetworkState, memory: PathMemory
+) -> dict[PeerId, tuple[Peer, frozenset[Prefix]]]:
+    """Every peer's own host prefixes; made again only for peers that changed."""
+    pinned: dict[PeerId, tuple[Peer, frozenset[Prefix]]] = {}
+    for peer_id, peer in network.peers.items():
+        kept = memory.pinned.get(peer_id)
+        if kept is None or kept[0] is not peer:
+            kept = (peer, frozenset(peer.host_prefixes))
+        pinned[peer_id] = kept
+    return pinned
+
+
+def _allowed_ips(
+    pinned: Mapping[PeerId, tuple[Peer, frozenset[Prefix]]], choices: tuple[PathChoice, ...]
+) -> dict[PeerId, frozenset[Prefix]]:
+    carried: dict[PeerId, list[Prefix]] = {}
+    for choice in choices:
+        if choice.peer_id is not None:
+            carried.setdefault(choice.peer_id, []).append(choice.prefix)
+    allowed = {peer_id: prefixes for peer_id, (_, prefixes) in pinned.items()}
+    for peer_id, prefixes in carried.items():
+        allowed[peer_id] = allowed[peer_id].union(prefixes)
+    return allowed
+
+
+def _routes(network: NetworkState, choices: tuple[PathChoice, ...]) -> frozenset[Prefix]:
+    """The overlay's own prefixes, whole, and what is carried outside of them.
+
+    The overlay is routed whole even where only host addresses are carried: packets to an address that
+    nobody has must end at WireGuard, not leave for the internet by the default route.
+    """
+    overlay: list[Prefix] = [network.network.prefix]
+    if network.network.overlay_ipv4_prefix is not None:
+        overlay.append(network.network.overlay_ipv4_prefix)
+    outside = (
+        choice.prefix
+        for choice in choices
+        if choice.peer_id is not None and not any(covers(p, choice.prefix) for p in overlay)
+    )
+    return frozenset(overlay).union(outside)
