@@ -1,0 +1,190 @@
+"""Documents -> text for a person: pure, from JSON to lines.
+
+Every state word stands beside its evidence and age, or says "not measured"; every FAIL line ends in
+the next command to type. Text from outside loses its control characters before it meets a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from powernode_agent.cli.table import Column, clean, paint, render_table
+from powernode_agent.control.protocol import JSON
+from powernode_agent.control.wording import NOT_MEASURED, age_text, duration_text, size_text
+
+MAX_PROBLEMS: Final = 10
+"""A dead hub with 1,000 spokes must not scroll the first line off the screen."""
+
+Object = Mapping[str, JSON]
+
+
+def text_of(document: Object, key: str) -> str:
+    """The string at `key`, cleaned; "" if there is none."""
+    value = document.get(key)
+    return clean(value) if isinstance(value, str) else ""
+
+
+def number_of(document: Object, key: str) -> float | None:
+    """The number at `key`; None if it is null or missing."""
+    value = document.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def items(document: Object, key: str) -> list[Object]:
+    """The objects in the list at `key`."""
+    value = document.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def part(document: Object, key: str) -> Object:
+    """The object at `key`; empty if there is none."""
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def render_status(document: Object, width: int | None, color: bool) -> str:
+    """The status screen. `width` in columns, None: unlimited."""
+    lines = [_head(document), _revision_line(document)]
+    problems = items(document, "problems")
+    for problem in problems[:MAX_PROBLEMS]:
+        lines += _problem_lines(problem, width, color)
+    if len(problems) > MAX_PROBLEMS:
+        more = f"{len(problems) - MAX_PROBLEMS} more of these"
+        lines += _problem_lines(
+            {"text": more, "next": "powernode-agent status --json"}, width, color
+        )
+    networks = items(document, "networks")
+    if networks:
+        lines += [
+            "",
+            *render_table(_NETWORK_COLUMNS, [_network_row(n) for n in networks], width, color),
+        ]
+    peers = items(document, "peers")
+    if peers:
+        lines += ["", *render_table(_PEER_COLUMNS, [_peer_row(p) for p in peers], width, color)]
+    return "\n".join(lines)
+
+
+def render_plan(document: Object) -> str:
+    """One line for each thing that would be done: + adds, ~ changes, - removes."""
+    revision = number_of(document, "revision")
+    target = "the desired state" if revision is None else f"revision {int(revision)}"
+    changes = items(document, "changes")
+    if not changes:
+        return f"nothing to do: the node is as {target} wants it"
+    marks = {"add": "+", "change": "~", "remove": "-"}
+    lines = [f"{target}: {len(changes)} change{'s' if len(changes) != 1 else ''} pending"]
+    for change in changes:
+        mark = marks.get(text_of(change, "verb"), "?")
+        where = text_of(change, "subsystem")
+        network = text_of(change, "network")
+        lines.append(f"{mark} {where}{f' {network}' if network else ''}")
+        steps = change.get("lines")
+        lines += [f"    {clean(str(step))}" for step in steps] if isinstance(steps, list) else []
+    return "\n".join(lines)
+
+
+def _head(document: Object) -> str:
+    node = part(document, "node")
+    agent = part(document, "agent")
+    name = text_of(node, "name") or text_of(node, "id") or "(no name yet)"
+    uptime = number_of(agent, "uptime_s")
+    up = NOT_MEASURED if uptime is None else age_text(uptime)
+    return f"{name}   {text_of(agent, 'version') or '-'}   up {up}"
+
+
+def _revision_line(document: Object) -> str:
+    revision = part(document, "revision")
+    applied = number_of(revision, "applied")
+    if applied is None:
+        first = "no revision applied"
+    else:
+        first = f"revision {int(applied)} applied"
+        age = number_of(revision, "applied_age_s")
+        took = number_of(revision, "applied_in_s")
+        first += "" if age is None else f" {age_text(age)} ago"
+        first += "" if took is None else f" in {duration_text(took)}"
+    drift = number_of(part(document, "agent"), "drift_repaired")
+    measured = number_of(document, "measured_age_s")
+    return "   ".join(
+        (
+            first,
+            f"platform {text_of(document, 'platform') or NOT_MEASURED}",
+            f"drift repaired since start: {NOT_MEASURED if drift is None else int(drift)}",
+            f"measured {'at an unknown time' if measured is None else age_text(measured) + ' ago'}",
+        )
+    )
+
+
+def _problem_lines(problem: Object, width: int | None, color: bool) -> list[str]:
+    text, following = text_of(problem, "text"), text_of(problem, "next")
+    fail = paint("FAIL", "red", color)
+    if width is None or len(f"FAIL {text}   -> {following}") <= width:
+        return [f"{fail} {text}   -> {following}"]
+    return [f"{fail} {text}", f"     -> {following}"]
+
+
+_NETWORK_COLUMNS: Final = (
+    Column("NETWORK"), Column("LINK"), Column("ROLE"), Column("MODE"),
+    Column("WIREGUARD", optional=True), Column("PEERS"), Column("STATE", colored=True),
+)  # fmt: skip
+
+_PEER_COLUMNS: Final = (
+    Column("PEER"), Column("NETWORK"), Column("PATH", optional=True), Column("STATE", colored=True),
+    Column("HANDSHAKE"), Column("RTT"), Column("RX/TX", optional=True), Column("", optional=True),
+)  # fmt: skip
+
+
+def _network_row(network: Object) -> Sequence[str]:
+    return (
+        text_of(network, "name"),
+        text_of(network, "link"),
+        text_of(network, "role") or "-",
+        text_of(network, "routing_mode") or "-",
+        text_of(network, "backend") or NOT_MEASURED,
+        _peer_counts(part(network, "peers")),
+        text_of(network, "state").replace("_", " ") or NOT_MEASURED,
+    )
+
+
+def _peer_counts(counts: Object) -> str:
+    total = number_of(counts, "total")
+    unknown = number_of(counts, "not_measured") or 0
+    connected = number_of(counts, "connected")
+    if total is None or connected is None:
+        return NOT_MEASURED
+    if total and unknown == total:
+        return f"?/{int(total)}"
+    # An unmeasured peer is neither connected nor not: the count says how many those are.
+    return f"{int(connected)}/{int(total)}" + (f", {int(unknown)} unknown" if unknown else "")
+
+
+def _peer_row(peer: Object) -> Sequence[str]:
+    state = text_of(peer, "state")
+    handshake = number_of(peer, "handshake_age_s")
+    # Without a handshake: never, if the device was asked; a pending peer is not in it yet.
+    without = {"": NOT_MEASURED, "handshake_pending": "-"}.get(state, "never")
+    age = without if handshake is None else age_text(handshake)
+    rtt = number_of(peer, "rtt_s")
+    received, sent = number_of(peer, "rx_bytes"), number_of(peer, "tx_bytes")
+    traffic = "/".join("?" if n is None else size_text(n) for n in (received, sent))
+    return (
+        text_of(peer, "name"),
+        text_of(peer, "network"),
+        text_of(peer, "path") or "-",
+        state or NOT_MEASURED,
+        age,
+        NOT_MEASURED if rtt is None else duration_text(rtt),
+        traffic if (received, sent) != (None, None) else NOT_MEASURED,
+        _probe_note(peer),
+    )
+
+
+def _probe_note(peer: Object) -> str:
+    sent, answered = number_of(peer, "probes_sent"), number_of(peer, "probes_answered")
+    if sent is None or answered is None or text_of(peer, "liveness") == "alive":
+        return ""
+    since = number_of(peer, "liveness_age_s")
+    note = f"{int(sent)} sent, {int(answered)} answered"
+    return note if since is None else f"{note}, for {age_text(since)}"

@@ -1,0 +1,47 @@
+"""agent.toml -> `Settings`; `settings` has the keys, `table` the typed reading of one TOML table."""
+
+from powernode_agent.config.settings import (
+    DEFAULT_FILE,
+    FILE_VARIABLE,
+    BackendChoice,
+    Directories,
+    HostPort,
+    LogFormat,
+    LogSettings,
+    MetricsSettings,
+    NodeSettings,
+    PlatformSettings,
+    ReconcileSettings,
+    ReportSettings,
+    Settings,
+    WireguardSettings,
+    check_runnable,
+    load_settings,
+    parse_host_port,
+    parse_settings,
+    with_desired_state,
+)
+from powernode_agent.config.table import ConfigError
+
+__all__ = [
+    "DEFAULT_FILE",
+    "FILE_VARIABLE",
+    "BackendChoice",
+    "ConfigError",
+    "Directories",
+    "HostPort",
+    "LogFormat",
+    "LogSettings",
+    "MetricsSettings",
+    "NodeSettings",
+    "PlatformSettings",
+    "ReconcileSettings",
+    "ReportSettings",
+    "Settings",
+    "WireguardSettings",
+    "check_runnable",
+    "load_settings",
+    "parse_host_port",
+    "parse_settings",
+    "with_desired_state",
+]

@@ -1,0 +1,1 @@
+"""What the agent says about itself besides its status: structured logs and Prometheus metrics."""

@@ -1,0 +1,142 @@
+"""The whole status of the node, from what the rooms observed. Pure.
+
+One tree feeds `status`, the reports to the platform and the metrics, so the three cannot disagree.
+What was not observed is not in the input, and comes out as None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from powernode_agent.model.carrying import Carrying
+from powernode_agent.model.desired_state import DesiredState, NetworkState
+from powernode_agent.model.status import (
+    AgentStatus,
+    EndpointCandidate,
+    LinkObservation,
+    LivenessReading,
+    NetworkStatus,
+    NodeStatus,
+    PathStatus,
+    PeerStatus,
+    RejectedRevision,
+    SubsystemOutcome,
+    WireguardDevice,
+    WireguardPeer,
+)
+from powernode_agent.model.values import NetworkId, PathId, PeerId, PublicKey, Revision
+from powernode_agent.report.peers import measure_peer
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """How far desired state has come; the words of `NodeStatus`."""
+
+    applied: Revision | None = None
+    applied_at: float | None = None
+    applied_in: float | None = None
+    rejected: RejectedRevision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the rooms found, at one moment. What is None or not in a mapping was not measured."""
+
+    devices: Mapping[NetworkId, WireguardDevice | None] = field(default_factory=dict)
+    missing_devices: frozenset[NetworkId] = frozenset()
+    """Networks whose device was looked for and is not there: their peers are pending, which is
+    something else than not measured."""
+    links: Mapping[NetworkId, LinkObservation | None] = field(default_factory=dict)
+    liveness: Mapping[tuple[NetworkId, PeerId], LivenessReading] = field(default_factory=dict)
+    carrying: Mapping[NetworkId, Carrying] = field(default_factory=dict)
+    node_keys: Mapping[NetworkId, tuple[tuple[int, PublicKey], ...]] = field(default_factory=dict)
+    liveness_epoch: float = 0.0
+    """What to add to a reading's `since` to get seconds since the epoch: the prober runs by a clock
+    that does not jump, the status by the one that people read."""
+
+
+def build_status(
+    at: float,
+    agent: AgentStatus,
+    node_id: str,
+    node_name: str,
+    platform: str,
+    state: DesiredState | None,
+    revisions: Revisions,
+    seen: Observations,
+    outcomes: tuple[SubsystemOutcome, ...] = (),
+    endpoint_candidates: tuple[EndpointCandidate, ...] = (),
+) -> NodeStatus:
+    """The status at `at`, in seconds since the epoch.
+
+    `state` None: no desired state was accepted yet; `node_id` and `node_name` then come from the
+    node's identity. `platform` says in words how the platform is reached.
+    """
+    networks = {} if state is None else state.networks
+    peers: dict[tuple[NetworkId, PeerId], PeerStatus] = {}
+    paths: dict[PathId, PathStatus] = {}
+    for network_id, network in networks.items():
+        in_device = _peers_in_device(network_id, seen)
+        for peer in network.peers.values():
+            reading = _by_epoch(seen.liveness.get((network_id, peer.id)), seen.liveness_epoch)
+            peers[network_id, peer.id] = measure_peer(peer, in_device, reading, at)
+        carrying = seen.carrying.get(network_id)
+        for choice in () if carrying is None else carrying.choices:
+            paths[choice.path_id] = PathStatus(
+                choice.path_id, network_id, choice.prefix, choice.peer_id, choice.reason
+            )
+    return NodeStatus(
+        at=at,
+        agent=agent,
+        node_id=node_id if state is None else state.node.id,
+        node_name=node_name if state is None else state.node.name,
+        platform=platform,
+        accepted_revision=None if state is None else state.revision,
+        applied_revision=revisions.applied,
+        applied_at=revisions.applied_at,
+        applied_in=revisions.applied_in,
+        rejected=revisions.rejected,
+        networks={
+            network_id: _network_status(network, seen) for network_id, network in networks.items()
+        },
+        peers=peers,
+        paths=paths,
+        outcomes=outcomes,
+        endpoint_candidates=endpoint_candidates,
+    )
+
+
+def _network_status(state: NetworkState, seen: Observations) -> NetworkStatus:
+    network = state.network
+    device = seen.devices.get(network.id)
+    link = seen.links.get(network.id)
+    return NetworkStatus(
+        network_id=network.id,
+        name=network.name,
+        handle=network.handle,
+        link=network.link,
+        role=network.interface.role.value,
+        routing_mode=network.routing_mode.value,
+        up=None if link is None else link.up,
+        mtu=None if link is None else link.mtu,
+        listen_port=None if device is None else device.listen_port,
+        backend=None if device is None else device.backend,
+        public_key=None if device is None else device.public_key,
+        node_keys=seen.node_keys.get(network.id, ()),
+    )
+
+
+def _peers_in_device(
+    network_id: NetworkId, seen: Observations
+) -> Mapping[PublicKey, WireguardPeer] | None:
+    device = seen.devices.get(network_id)
+    if device is not None:
+        return device.peers
+    return {} if network_id in seen.missing_devices else None
+
+
+def _by_epoch(reading: LivenessReading | None, epoch: float) -> LivenessReading | None:
+    if reading is None or epoch == 0.0:
+        return reading
+    return replace(reading, since=reading.since + epoch)
