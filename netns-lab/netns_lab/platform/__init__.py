@@ -1,0 +1,17 @@
+"""The reference platform: the runbook's actions, for real, over the agents' own gRPC contract.
+
+It keeps an operator's intent in SQLite, compiles it into each node's desired state, pushes what
+changed, and listens to what the nodes report. Of the agent it shares the generated stubs and nothing
+else, so that a misunderstanding of the contract shows up here and not on a customer's node.
+
+The order of the rooms, from the pure inside to the edge:
+
+- `intent`, `compile`, `revisions`, `allocation`, `reachability`, `standing`, `hubs`, `rotation`,
+  `peer_status`, `problems`, `report_merge`: pure functions over frozen values;
+- `tables`, `database`, `queries`, `revision_rows`, `rotation_rows`: SQLite;
+- `registry`, `context`, `phase1_networks`, `phase2_peers`, `peer_rules`, `peer_answers`, `skills`,
+  `lab`: the actions;
+- `feeds`, `publisher`, `trials`, `rotations`, `sensor`, `observer`, `core`: what the platform remembers
+  while it runs;
+- `authority`, `services`, `control`, `server`: certificates, gRPC, the control socket, the process.
+"""

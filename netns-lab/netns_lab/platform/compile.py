@@ -1,0 +1,268 @@
+"""From the intent of one network to the resources of each node on it. Pure.
+
+Spokes know the hubs and reach everything else through the first of them; hubs know everyone. A prefix
+has its candidates in the network's own hub order, the same on every node, because WireGuard checks
+sources too: two ends that choose different hubs drop each other's packets. A peer's host address is
+always carried by the peer itself, so nothing is compiled for it, and a node's own LAN never appears
+among what its hubs may carry: that would send LAN traffic back to the hub.
+
+Resources carry no version here; `revisions` gives them one when they are found to have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
+from typing import Final
+
+from netns_lab.platform.intent import KeySource, NetworkIntent, PeerIntent, Role, Topology
+from netns_lab.platform.revisions import Key, Resource, Resources, key_of
+from powernode.sdwan.v1 import desired_state_pb2 as pb
+from powernode.sdwan.v1.agent_service_pb2 import RESOURCE_KIND_PEER
+
+KEEPALIVE_SECONDS: Final = 25
+"""Shorter than the UDP timeout of any NAT worth supporting (RFC 4787 asks for two minutes; many give
+thirty seconds)."""
+
+_NOTHING: Final[Mapping[Key, Resource]] = {}
+_ROLES: Final = {Role.HUB: pb.PEER_ROLE_HUB, Role.SPOKE: pb.PEER_ROLE_SPOKE}
+_KEY_SOURCES: Final = {
+    KeySource.PLATFORM: pb.KEY_SOURCE_PLATFORM,
+    KeySource.NODE: pb.KEY_SOURCE_NODE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A network and what each of its nodes gets, by node id."""
+
+    network: NetworkIntent
+    nodes: Mapping[str, Resources]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is the same for all nodes, worked out once. `trials`: by peer id, both ways."""
+
+    network: NetworkIntent
+    peers: Mapping[str, PeerIntent]
+    hubs: tuple[PeerIntent, ...]
+    lans: tuple[tuple[PeerIntent, str], ...]
+    overlay: tuple[str, ...]
+    trials: Mapping[str, tuple[str, ...]]
+
+
+def compile_network(network: NetworkIntent, before: Compiled | None = None) -> Compiled:
+    """Resources of each node of the network.
+
+    `before` is any earlier result for the same network: what cannot have changed since is taken from
+    it, as the same objects, and the result is equal to the one without it. One new spoke among
+    thousands then costs its own resources and one peer on each hub.
+    """
+    shared = _share(network)
+    earlier = None if before is None else _share(before.network)
+    if before is None or earlier is None or not _same_frame(earlier, shared):
+        return Compiled(
+            network, {peer.node_id: _compile_node(shared, peer) for peer in network.peers}
+        )
+    changed = {
+        id_
+        for id_ in shared.peers.keys() | earlier.peers.keys()
+        if (now := shared.peers.get(id_)) is not (was := earlier.peers.get(id_)) and now != was
+    }
+    affected = set(changed)
+    for side in (earlier, shared):
+        for peer in (side.peers[id_] for id_ in changed if id_ in side.peers):
+            affected.update(other.id for other in _neighbours(side, peer))
+            affected.update(side.trials.get(peer.id, ()))
+    nodes = dict(before.nodes)
+    for id_ in changed & earlier.peers.keys():
+        del nodes[earlier.peers[id_].node_id]
+    for own in (shared.peers[id_] for id_ in affected if id_ in shared.peers):
+        reusable = {} if own.id in changed else before.nodes[own.node_id]
+        nodes[own.node_id] = _compile_node(shared, own, reusable, changed)
+    return Compiled(network, nodes)
+
+
+def path_id(network_id: str, prefix: str) -> str:
+    """Id of the path of a prefix: stable, and within the id alphabet, which has no slash."""
+    return f"{network_id}.{prefix.replace('/', '_')}"
+
+
+def trial_address(host_address: str) -> str:
+    """What stands for a peer's address in a trial: inside the prefix, and nobody's."""
+    return str(IPv6Address(int(IPv6Address(host_address)) | 0xFFFF << 48))
+
+
+def _share(network: NetworkIntent) -> _Shared:
+    peers = {peer.id: peer for peer in network.peers}
+    trials: dict[str, tuple[str, ...]] = {}
+    for candidate in network.peers:
+        for witness in candidate.witnesses:
+            # Its witness may have been detached.
+            if witness in peers:
+                trials[candidate.id] = (*trials.get(candidate.id, ()), witness)
+                trials[witness] = (*trials.get(witness, ()), candidate.id)
+    return _Shared(
+        network=network,
+        peers=peers,
+        hubs=tuple(peers[hub] for hub in network.hub_order),
+        lans=tuple((peer, lan) for peer in network.peers for lan in peer.lan_subnets),
+        overlay=tuple(prefix for prefix in (network.prefix, network.overlay_ipv4_prefix) if prefix),
+        trials=trials,
+    )
+
+
+def _same_frame(one: _Shared, two: _Shared) -> bool:
+    """Whether what every node depends on is the same: then only changed peers make a difference."""
+
+    def frame(side: _Shared) -> tuple[object, ...]:
+        return (
+            replace(side.network, peers=()),
+            tuple((peer.id, lan) for peer, lan in side.lans),
+        )
+
+    return frame(one) == frame(two)
+
+
+def _compile_node(
+    shared: _Shared,
+    own: PeerIntent,
+    reusable: Mapping[Key, Resource] = _NOTHING,
+    changed: Container[str] = (),
+) -> Resources:
+    """`reusable` are the node's resources from before, good for all peers that are not `changed`."""
+    neighbours = {peer.id: peer for peer in _neighbours(shared, own)}
+    resources: Resources = {}
+
+    def add(resource: Resource) -> None:
+        resources[key_of(resource)] = resource
+
+    add(_network(shared.network, own))
+    for other in neighbours.values():
+        key = (RESOURCE_KIND_PEER, other.id)
+        kept = None if other.id in changed else reusable.get(key)
+        resources[key] = _peer(shared, own, other) if kept is None else kept
+    for id_ in shared.trials.get(own.id, ()):
+        add(_tried(shared, own, shared.peers[id_]))
+    for path in _paths(shared, own, neighbours):
+        add(path)
+    return resources
+
+
+def _neighbours(shared: _Shared, own: PeerIntent) -> Iterator[PeerIntent]:
+    """The peers that `own` has a WireGuard session with."""
+    if own.role is Role.SPOKE and shared.network.topology is Topology.HUB_SPOKE:
+        yield from shared.hubs
+        return
+    for other in shared.network.peers:
+        if other.id == own.id:
+            continue
+        if Role.HUB in (own.role, other.role) or own.endpoint or other.endpoint:
+            yield other
+
+
+def _tried(shared: _Shared, own: PeerIntent, other: PeerIntent) -> pb.Peer:
+    """The other end of a trial: a session for a handshake and for nothing else.
+
+    Its address is nobody's, so that traffic between the two goes by the hubs until the trial is over.
+    A witness shakes hands because of the keepalive. The id and the key are the peer's own: when the
+    candidate becomes a hub the same session goes on.
+    """
+    calls = own.id in other.witnesses
+    return pb.Peer(
+        id=other.id,
+        network_id=shared.network.id,
+        name=other.name,
+        kind=pb.PEER_KIND_NODE,
+        role=_ROLES[other.role],
+        public_key=other.keys.public,
+        next_public_key=other.keys.next_public,
+        host_address=trial_address(other.host_address),
+        endpoint=other.tried_at if calls else "",
+        persistent_keepalive_seconds=KEEPALIVE_SECONDS if calls else 0,
+    )
+
+
+def _network(network: NetworkIntent, own: PeerIntent) -> pb.Network:
+    keys = own.keys
+    from_node = keys.source is KeySource.NODE
+    return pb.Network(
+        id=network.id,
+        name=network.name,
+        handle=network.handle,
+        prefix=network.prefix,
+        overlay_ipv4_prefix=network.overlay_ipv4_prefix,
+        routing_mode=pb.ROUTING_MODE_STATIC,
+        pod_subnet_prefix=network.pod_subnet_prefix,
+        interface=pb.Interface(
+            peer_id=own.id,
+            address=own.host_address,
+            overlay_ipv4=own.host_ipv4,
+            role=_ROLES[own.role],
+            listen_port=own.listen_port,
+            mtu=0,
+            key_source=_KEY_SOURCES[keys.source],
+            private_key="" if from_node else keys.private,
+            key_generation=keys.generation if from_node else 0,
+            next_key_generation=keys.next_generation if from_node else 0,
+            lan_subnets=own.lan_subnets,
+        ),
+    )
+
+
+def _peer(shared: _Shared, own: PeerIntent, other: PeerIntent) -> pb.Peer:
+    # A hub does not keep a spoke's NAT open; the spoke behind the NAT does.
+    keeps_alive = bool(other.endpoint) and not (own.role is Role.HUB and other.role is Role.SPOKE)
+    return pb.Peer(
+        id=other.id,
+        network_id=shared.network.id,
+        name=other.name,
+        kind=pb.PEER_KIND_NODE,
+        role=_ROLES[other.role],
+        public_key=other.keys.public,
+        next_public_key=other.keys.next_public,
+        host_address=other.host_address,
+        host_ipv4=other.host_ipv4,
+        endpoint=other.endpoint,
+        persistent_keepalive_seconds=KEEPALIVE_SECONDS if keeps_alive else 0,
+        permitted_prefixes=_permitted(shared, own, other),
+        publicly_reachable=other.publicly_reachable,
+    )
+
+
+def _permitted(shared: _Shared, own: PeerIntent, other: PeerIntent) -> tuple[str, ...]:
+    """All that `other` may carry for `own`: for a spoke's hub everything but the spoke's own LANs."""
+    if own.role is Role.SPOKE and other.role is Role.HUB:
+        lans = tuple(lan for holder, lan in shared.lans if holder.id != own.id)
+        return shared.overlay + lans
+    return other.lan_subnets
+
+
+def _paths(
+    shared: _Shared, own: PeerIntent, neighbours: dict[str, PeerIntent]
+) -> Iterator[pb.Path]:
+    network = shared.network
+    hubs = tuple(hub.id for hub in shared.hubs)
+    if own.role is Role.SPOKE and hubs:
+        for prefix in shared.overlay:
+            yield _path(network.id, prefix, pb.PATH_PURPOSE_OVERLAY, hubs)
+    for holder, lan in shared.lans:
+        if holder.id == own.id:
+            continue
+        candidates = (holder.id,) if holder.id in neighbours else hubs
+        if candidates:
+            yield _path(network.id, lan, pb.PATH_PURPOSE_LAN, candidates)
+
+
+def _path(
+    network_id: str, prefix: str, purpose: pb.PathPurpose, candidates: tuple[str, ...]
+) -> pb.Path:
+    return pb.Path(
+        id=path_id(network_id, prefix),
+        network_id=network_id,
+        prefix=prefix,
+        purpose=purpose,
+        candidates=[pb.PathCandidate(peer_id=candidate) for candidate in candidates],
+    )

@@ -1,0 +1,158 @@
+"""The platform as one object: actions in, desired state out, reports in.
+
+Everything here runs on one event loop and without awaiting, so an action, its commit and its push are
+one step that nothing interleaves with. An action that is refused, or that fails, rolls its transaction
+back, and nothing of it is pushed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+
+from netns_lab.platform import enrolment, lab, phase1_networks, phase2_peers, registry, skills
+from netns_lab.platform.authority import Authority, Issued, open_authority
+from netns_lab.platform.context import Answer, Context, Observation
+from netns_lab.platform.database import Sessions, open_database
+from netns_lab.platform.feeds import NodeFeed
+from netns_lab.platform.observer import Clock, Observer
+from netns_lab.platform.problems import Remembered
+from netns_lab.platform.publisher import Later, Publisher, at_once
+from netns_lab.platform.registry import Registry
+from netns_lab.platform.revisions import Key, Resource
+from netns_lab.platform.tables import Account, NodeInstance
+from powernode.sdwan.v1 import agent_service_pb2
+
+REGISTRY: Registry = registry.make_registry(
+    (*phase1_networks.ACTIONS, *phase2_peers.ACTIONS, *skills.ACTIONS, *lab.ACTIONS)
+)
+
+
+@dataclass(slots=True, eq=False)
+class Platform:
+    """A running platform without its sockets. Also the `Services` of actions."""
+
+    engine: Engine
+    sessions: Sessions
+    authority: Authority
+    publisher: Publisher
+    observer: Observer
+    clock: Clock
+    account_id: str
+    registry: Registry = field(default_factory=lambda: REGISTRY)
+
+    def call(self, action: str, arguments: Mapping[str, object]) -> Answer:
+        """Runs an action, commits it, pushes what it changed. Raises `ActionError`."""
+        with self.sessions.begin() as session:
+            context = Context(session, self.account_id, self.clock(), self)
+            answer = registry.call(self.registry, context, action, arguments)
+        for name, details in context.events:
+            self.observer.event(name, **details)
+        if context.touched or context.touched_nodes:
+            self.publisher.publish(context.touched, context.touched_nodes)
+            if context.starts_rotation:
+                self.observer.expect_rotations()
+            self.observer.consider()
+        return answer
+
+    def feed(self, node_id: str) -> NodeFeed | None:
+        """The feed of a node; None: there is no such node."""
+        return self.publisher.feeds.get(node_id)
+
+    def resume(self, node_id: str, revision: int, digest: bytes) -> None:
+        """Hears what revision a node has as it comes; see `Publisher.resume`."""
+        if self.publisher.resume(node_id, revision, digest):
+            self.observer.event(
+                "node.ahead",
+                node_instance_id=node_id,
+                has=revision,
+                becomes=self.publisher.revision(node_id),
+            )
+
+    def enrol(self, token: str, csr_pem: str) -> tuple[str, Issued]:
+        """A node's id and first certificate. Raises `TokenError` or `RequestError`."""
+        with self.sessions.begin() as session:
+            node, issued = enrolment.enrol(session, self.authority, token, csr_pem, self.clock())
+            node_id = node.id
+        self.observer.event("node.enrolled", node_instance_id=node_id, serial=issued.serial)
+        return node_id, issued
+
+    def renew(self, node_id: str, csr_pem: str) -> Issued:
+        """A newer certificate for a node. Raises `RequestError`."""
+        with self.sessions.begin() as session:
+            issued = enrolment.certify(session, self.authority, node_id, csr_pem, self.clock())
+        self.observer.event("node.renewed", node_instance_id=node_id, serial=issued.serial)
+        return issued
+
+    def knows_node(self, node_id: str) -> bool:
+        """Whether there is such a NodeInstance."""
+        with self.sessions() as session:
+            return session.get(NodeInstance, node_id) is not None
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self.engine.dispose()
+
+    def observation(self, node_id: str) -> Observation:
+        return self.observer.observation(node_id)
+
+    def remembered(self, network_id: str, peer_id: str) -> Remembered:
+        return self.observer.remembered(network_id, peer_id)
+
+    def revision(self, node_id: str) -> int:
+        return self.publisher.revision(node_id)
+
+    def events(self) -> list[dict[str, object]]:
+        return list(self.observer.events)
+
+    def watchers(self, node_id: str) -> int:
+        feed = self.feed(node_id)
+        return 0 if feed is None else len(feed.watchers)
+
+    def override(self, node_id: str, resources: Mapping[Key, Resource]) -> None:
+        self.publisher.override(node_id, resources)
+
+    def send_raw(self, node_id: str, message: agent_service_pb2.WatchDesiredStateResponse) -> int:
+        feed = self.feed(node_id)
+        return 0 if feed is None else feed.inject(message)
+
+    def set_certificate_lifetime(self, seconds: float) -> None:
+        self.authority.lifetime = seconds
+
+
+def open_platform(
+    directory: Path, clock: Clock, certificate_lifetime: float, later: Later = at_once
+) -> Platform:
+    """The platform of a state directory (made 0700 if missing), with its one account."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine, sessions = open_database(directory / "platform.sqlite")
+    with sessions.begin() as session:
+        account = session.scalars(select(Account)).first()
+        if account is None:
+            account = Account(id="acct-default", name="default", ula_pool=_random_pool())
+            session.add(account)
+        account_id = account.id
+    authority = open_authority(directory, certificate_lifetime, clock())
+    publisher = Publisher(sessions, later)
+    platform = Platform(
+        engine=engine,
+        sessions=sessions,
+        authority=authority,
+        publisher=publisher,
+        observer=Observer(sessions, publisher, clock),
+        clock=clock,
+        account_id=account_id,
+    )
+    publisher.start()
+    return platform
+
+
+def _random_pool() -> str:
+    """A /48 with a random global id (RFC 4193, section 3.2.1)."""
+    digits = secrets.token_hex(5)
+    return str(IPv6Network(f"fd{digits[:2]}:{digits[2:6]}:{digits[6:]}::/48"))

@@ -1,0 +1,123 @@
+"""What may be said of a peer, and what it is given: one set of rules for attaching and updating.
+
+A breach is an `ActionError` with the field and the rule, raised before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+from itertools import chain
+from socket import AF_INET, AF_INET6, AddressFamily, inet_pton
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy import select
+
+from netns_lab.platform import allocation, keys, prefixes
+from netns_lab.platform.context import Context
+from netns_lab.platform.errors import ActionError
+from netns_lab.platform.intent import KeySource
+from netns_lab.platform.prefixes import Prefix
+from netns_lab.platform.reachability import split_endpoint
+from netns_lab.platform.registry import Arguments
+from netns_lab.platform.tables import LanSubnet, Network, NodeInstance, Peer, PeerKey, VirtualIp
+
+
+class Lan(Arguments):
+    """A LAN behind a peer, as in phase 8."""
+
+    prefix: str
+    description: Annotated[str, Field(max_length=255)] = ""
+
+
+def host_address(context: Context, network: Network) -> str:
+    """The next free /128. Raises `ActionError`."""
+    held = context.session.scalars(select(Peer.host_address).where(Peer.network_id == network.id))
+    taken = {_number(AF_INET6, address) for address in held}
+    virtual = context.session.scalars(
+        select(VirtualIp.address).where(VirtualIp.network_id == network.id)
+    )
+    taken.update(_number(AF_INET6, address) for address in virtual)
+    address = allocation.next_host_address(IPv6Network(network.prefix), taken)
+    if address is None:
+        raise ActionError("network_id", f"must have a free address; {network.prefix} is full")
+    return str(address)
+
+
+def host_ipv4(context: Context, network: Network) -> str:
+    """The next free /32; empty: the network has none. Raises `ActionError`."""
+    if not network.overlay_ipv4_prefix:
+        return ""
+    held = context.session.scalars(
+        select(Peer.host_ipv4).where(Peer.network_id == network.id, Peer.host_ipv4 != "")
+    )
+    taken = {_number(AF_INET, address) for address in held}
+    address = allocation.next_host_ipv4(IPv4Network(network.overlay_ipv4_prefix), taken)
+    if address is None:
+        raise ActionError(
+            "network_id", f"must have a free IPv4 address; {network.overlay_ipv4_prefix} is full"
+        )
+    return str(address)
+
+
+def _number(family: AddressFamily, address: str) -> int:
+    # Ten times as fast as IPv6Address, for thousands of them in each attach.
+    return int.from_bytes(inet_pton(family, address))
+
+
+def check_endpoint(text: str | None) -> int | None:
+    """The port of an operator's endpoint, None: it names none. Raises `ActionError`."""
+    if text is None:
+        return None
+    split = split_endpoint(text)
+    if split is None:
+        raise ActionError(
+            "endpoint_address",
+            "must be an address, or an address and a port from 1 to 65535, such as"
+            f" 203.0.113.5:51820 or [2001:db8::5]:51820, got {text!r}",
+        )
+    address, port = split
+    if address.is_unspecified or address.is_multicast:
+        raise ActionError("endpoint_address", f"must be a unicast address, got {address}")
+    return port
+
+
+def listen_port(context: Context, node: NodeInstance, endpoint: str | None) -> int:
+    """The endpoint's own port where it is free: a host without a NAT is reached where it listens."""
+    wanted = check_endpoint(endpoint)
+    taken = set(
+        context.session.scalars(select(Peer.listen_port).where(Peer.node_id == node.id)).all()
+    )
+    port = allocation.next_listen_port(taken, wanted)
+    if port is None:
+        raise ActionError("node_instance_id", f"must have a free UDP port; {node.name} has none")
+    return port
+
+
+def lan_subnets(context: Context, given: Sequence[str | Lan], of_peer: str = "") -> list[LanSubnet]:
+    """LANs as rows; those that `of_peer` has now do not count. Raises `ActionError`."""
+    lans: list[LanSubnet] = []
+    scope = (context.session, context.account_id)
+    seen: list[tuple[Prefix, str]] = []
+    for index, item in enumerate(given):
+        lan = Lan(prefix=item) if isinstance(item, str) else item
+        field = f"lan_subnets.{index}" + ("" if isinstance(item, str) else ".prefix")
+        prefix = prefixes.parse(field, lan.prefix)
+        # A host is one routing domain, so LANs collide across the networks of an account as well.
+        others = chain(
+            seen,
+            prefixes.overlays(*scope),
+            prefixes.pod_subnets(*scope),
+            prefixes.lan_subnets(*scope, except_peer=of_peer),
+        )
+        prefixes.refuse_overlap(field, prefix, iter(others))
+        seen.append((prefix, f"{prefix} of the same call"))
+        lans.append(LanSubnet(prefix=str(prefix), description=lan.description))
+    return lans
+
+
+def first_key(context: Context, source: str) -> PeerKey:
+    """Generation 1, made here unless the node makes it."""
+    public, private = keys.generate() if source == KeySource.PLATFORM.value else ("", "")
+    return PeerKey(generation=1, public_key=public, private_key=private, created_at=context.now)

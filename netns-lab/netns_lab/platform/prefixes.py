@@ -1,0 +1,106 @@
+"""Prefixes that operators write: parsed strictly, and compared with everything else they may collide
+with. A collision names both sides, because the fix depends on which one is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from netns_lab.platform.errors import ActionError
+from netns_lab.platform.tables import LanSubnet, Network, Peer, VirtualIp
+
+Prefix = IPv4Network | IPv6Network
+
+UNIQUE_LOCAL: Final = IPv6Network("fd00::/8")
+"""Locally assigned unique local addresses (RFC 4193, section 3.1)."""
+
+
+def parse(field: str, text: str) -> Prefix:
+    """A prefix without host bits, not a default route."""
+    try:
+        prefix = ip_network(text)
+    except ValueError:
+        raise ActionError(
+            field, f"must be an IPv4 or IPv6 prefix without host bits, got {text!r}"
+        ) from None
+    if prefix.prefixlen == 0:
+        raise ActionError(field, f"must not be a default route, got {text!r}")
+    return prefix
+
+
+def parse_overlay(field: str, text: str) -> IPv6Network:
+    """The /64 of a network."""
+    prefix = parse(field, text)
+    if not (
+        isinstance(prefix, IPv6Network)
+        and prefix.prefixlen == 64
+        and prefix.subnet_of(UNIQUE_LOCAL)
+    ):
+        raise ActionError(field, f"must be an IPv6 /64 inside {UNIQUE_LOCAL}, got {text!r}")
+    return prefix
+
+
+def overlap(one: Prefix, two: Prefix) -> bool:
+    """Whether two prefixes share an address; of different families they never do."""
+    return one.version == two.version and one.overlaps(two)
+
+
+def overlays(session: Session, account_id: str) -> Iterator[tuple[Prefix, str]]:
+    """Overlay prefixes of all networks of the account, each with what it is."""
+    for network in session.scalars(select(Network).where(Network.account_id == account_id)):
+        yield ip_network(network.prefix), f"the prefix {network.prefix} of network {network.name}"
+        if network.overlay_ipv4_prefix:
+            yield (
+                ip_network(network.overlay_ipv4_prefix),
+                f"the overlay_ipv4_prefix {network.overlay_ipv4_prefix} of network {network.name}",
+            )
+
+
+def pod_subnets(session: Session, account_id: str) -> Iterator[tuple[Prefix, str]]:
+    """pod_subnet_prefix of all networks of the account that have one."""
+    for network in session.scalars(select(Network).where(Network.account_id == account_id)):
+        if network.pod_subnet_prefix:
+            yield (
+                ip_network(network.pod_subnet_prefix),
+                f"the pod_subnet_prefix {network.pod_subnet_prefix} of network {network.name}",
+            )
+
+
+def lan_subnets(
+    session: Session, account_id: str, except_peer: str = ""
+) -> Iterator[tuple[Prefix, str]]:
+    """LAN subnets of all peers of the account; of `except_peer` not."""
+    rows = session.execute(
+        select(LanSubnet, Network.name)
+        .join(Peer, Peer.id == LanSubnet.peer_id)
+        .join(Network, Network.id == Peer.network_id)
+        .where(Network.account_id == account_id, Peer.id != except_peer)
+    )
+    for lan, network in rows:
+        yield (
+            ip_network(lan.prefix),
+            f"lan_subnets {lan.prefix} of peer {lan.peer_id} on network {network}",
+        )
+
+
+def virtual_ips(session: Session, account_id: str) -> Iterator[tuple[Prefix, str]]:
+    """Virtual IPs of all networks of the account, as /128."""
+    rows = session.scalars(
+        select(VirtualIp)
+        .join(Network, Network.id == VirtualIp.network_id)
+        .where(Network.account_id == account_id)
+    )
+    for virtual_ip in rows:
+        yield ip_network(virtual_ip.address), f"virtual IP {virtual_ip.name} {virtual_ip.address}"
+
+
+def refuse_overlap(field: str, prefix: Prefix, others: Iterator[tuple[Prefix, str]]) -> None:
+    """Raises `ActionError` at the first of `others` that overlaps `prefix`."""
+    for other, what in others:
+        if overlap(prefix, other):
+            raise ActionError(field, f"must not overlap {what}, got {prefix}")
