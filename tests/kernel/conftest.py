@@ -1,0 +1,31 @@
+"""Tests of this directory take a kernel with WireGuard, netem and dummy links: `make test-kernel` boots
+one. Elsewhere each is skipped, saying so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+# Where pytest puts the helpers of that directory when it collects tests there.
+sys.path.append(str(Path(__file__).parents[1] / "netns/agent"))
+
+
+@cache
+def _missing() -> str:
+    """Why these tests cannot run here; empty if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces take root"
+    done = subprocess.run(["modprobe", "-q", "-a", "wireguard", "sch_netem", "dummy"], check=False)
+    return "" if done.returncode == 0 else "this kernel has no WireGuard: make test-kernel"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "machine" in item.path.parts:
+        return  # about the machine from outside, on any kernel
+    if reason := _missing():
+        pytest.skip(reason)

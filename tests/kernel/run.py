@@ -1,0 +1,98 @@
+"""`make test-kernel`: boots the virtual machine once and runs pytest in it, on kernel WireGuard.
+
+What runs there: this directory, and those tests of tests/netns that say something about kernel
+WireGuard (`SUITES`); the lab gives its agents the kernel backend by NETNS_LAB_BACKEND. The exit code is
+pytest's own, 124 after the time limit, 125 if the machine dies. A host that cannot boot the machine
+counts as one skipped, with the reason: exit 0, and nothing is called passed.
+
+Arguments, if any, are pytest's, instead of the suites.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from netns_lab.agent_config import BACKEND_VARIABLE
+from netns_lab.errors import LabError
+from netns_lab.vm import machine
+from netns_lab.vm.errors import CannotRunError, DiedError, TimedOutError
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
+"""Not handed on: each of the many agents would compile itself anew. What is written is gone with the
+guest."""
+_FILES: Final = "tests/netns/agent/test_agent_file_source.py"
+_LIFE: Final = "tests/netns/agent/test_agent_lifecycle.py"
+SUITES: Final = (
+    "tests/kernel",
+    "tests/netns/wireguard/test_wireguard_backends.py::test_kernel",
+    f"{_FILES}::test_two_files_make_an_overlay",
+    f"{_FILES}::test_a_changed_file_is_applied_and_disturbs_nothing",
+    f"{_LIFE}::test_drift_is_repaired[deleted link]",
+    f"{_LIFE}::test_drift_is_repaired[deleted peer]",
+    f"{_LIFE}::test_drift_is_repaired[stolen allowed IPs]",
+    f"{_LIFE}::test_drift_is_repaired[changed listen port]",
+    f"{_LIFE}::test_what_is_foreign_is_never_touched",
+)
+TIME_LIMIT: Final = 1500.0
+"""Seconds for all of it."""
+MEMORY: Final = 3072
+TEST_TIME_LIMIT: Final = 300
+"""Seconds for one test: emulated processors are slow."""
+PATIENCE: Final = "6"
+"""The factor for the lab's deadlines, for the same reason."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it; the exit code."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command += ["--ignore=tests/kernel/machine"]
+    command += [f"--timeout={TEST_TIME_LIMIT}", *(arguments or SUITES)]
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != NO_BYTECODE},
+        BACKEND_VARIABLE: "kernel",
+        "NETNS_LAB_PATIENCE": PATIENCE,
+    }
+    try:
+        ended = machine.run(
+            command, timeout=TIME_LIMIT, memory=MEMORY, directory=ROOT, environment=environment
+        )
+    except CannotRunError as error:
+        print(f"test-kernel: skipped, this machine cannot run it: {error}")
+        print("test-kernel: 0 passed, 0 failed, 1 skipped")
+        return 0
+    except (TimedOutError, DiedError) as error:
+        print(f"test-kernel: {error}", file=sys.stderr)
+        return error.code
+    except LabError as error:
+        print(f"test-kernel: {error}", file=sys.stderr)
+        return DiedError.code
+    print(
+        f"test-kernel: {ended.acceleration.value}, booted in {ended.boot_seconds:.1f} s,"
+        f" {ended.seconds:.0f} s in all"
+    )
+    if ended.code or arguments:
+        return ended.code
+    # And the machine itself, from outside.
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            f"--timeout={TEST_TIME_LIMIT}",
+            "tests/kernel/machine",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "NETNS_LAB_TEST_MACHINE": "1"},
+        check=False,
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

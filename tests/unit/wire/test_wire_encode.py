@@ -1,0 +1,247 @@
+"""Reports: everything, what changed, and what cannot wait."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from wire_states import key
+
+from powernode.sdwan.v1 import status_pb2 as pb
+from powernode_agent.model.status import (
+    AgentStatus,
+    Backend,
+    EndpointCandidate,
+    Liveness,
+    LivenessReading,
+    NetworkStatus,
+    NodeStatus,
+    PathStatus,
+    PeerState,
+    PeerStatus,
+    RejectedRevision,
+    Result,
+    SubsystemOutcome,
+)
+from powernode_agent.model.values import (
+    Endpoint,
+    NetworkId,
+    PathId,
+    PeerId,
+    PublicKey,
+    Revision,
+)
+from powernode_agent.model.violation import violation
+from powernode_agent.wire.encode import difference_report, full_report, urgent_change
+
+CORE, HUB = NetworkId("core"), PeerId("hub")
+PEER = PeerStatus(
+    peer_id=HUB,
+    network_id=CORE,
+    name="hub-fra",
+    state=PeerState.CONNECTED,
+    last_handshake=1000.5,
+    endpoint=Endpoint(ip_address("2001:db8::5"), 51820),
+    rx_bytes=0,
+    tx_bytes=7,
+    liveness=LivenessReading(Liveness.ALIVE, 990.0, 0.0231, 14, 14),
+    public_key=PublicKey(key("hub")),
+)
+STATUS = NodeStatus(
+    at=1001.25,
+    agent=AgentStatus("1.0", "6.18", 900.0, 2),
+    node_id="node-1",
+    node_name="edge-1",
+    platform="connected",
+    accepted_revision=Revision(5),
+    applied_revision=Revision(4),
+    networks={
+        CORE: NetworkStatus(
+            CORE,
+            "core",
+            "core",
+            "wg-sdwan-core",
+            "spoke",
+            "static",
+            up=True,
+            mtu=1420,
+            listen_port=51820,
+            backend=Backend.USERSPACE,
+            node_keys=((1, PublicKey(key("own"))),),
+        )
+    },
+    peers={(CORE, HUB): PEER},
+    paths={PathId("lan"): PathStatus(PathId("lan"), CORE, ip_network("10.1.0.0/16"), HUB, "first")},
+    outcomes=(
+        SubsystemOutcome("links", CORE, Result.OK, "", 950.0),
+        SubsystemOutcome("wireguard", None, Result.NOT_MEASURED, "", 950.0),
+    ),
+    endpoint_candidates=(EndpointCandidate(CORE, Endpoint(ip_address("203.0.113.9"), 51820)),),
+)
+
+
+def with_peer(**changes: Any) -> NodeStatus:
+    return replace(STATUS, peers={(CORE, HUB): replace(PEER, **changes)})
+
+
+def test_a_full_report_says_everything_that_was_measured() -> None:
+    report = full_report(STATUS, 1)
+    assert (report.sequence, report.reported_at_ms, report.full) == (1, 1001250, True)
+    assert report.agent == pb.AgentStatus(
+        version="1.0", kernel_release="6.18", started_at_ms=900000, drift_repaired=2
+    )
+    assert (report.accepted_revision, report.applied_revision) == (5, 4)
+    assert not report.HasField("rejected")
+    (network,) = report.networks
+    assert (network.up, network.mtu, network.backend) == (
+        True,
+        1420,
+        pb.WIREGUARD_BACKEND_USERSPACE,
+    )
+    assert [(each.generation, each.public_key) for each in network.node_keys] == [(1, key("own"))]
+    (peer,) = report.peers
+    assert peer == pb.PeerStatus(
+        peer_id="hub",
+        network_id="core",
+        state=pb.PEER_STATE_CONNECTED,
+        last_handshake_at_ms=1000500,
+        endpoint="[2001:db8::5]:51820",
+        rx_bytes=0,
+        tx_bytes=7,
+        liveness=pb.LIVENESS_ALIVE,
+        rtt_us=23100,
+        public_key=key("hub"),
+    )
+    assert report.paths[0].carried_by_peer_id == "hub"
+    assert [each.result for each in report.outcomes] == [pb.RESULT_OK, pb.RESULT_UNSPECIFIED]
+    assert report.endpoint_candidates[0].source == pb.ENDPOINT_SOURCE_INTERFACE
+
+
+def test_what_was_not_measured_is_absent_and_not_zero() -> None:
+    bare = PeerStatus(HUB, CORE, "hub", None)
+    status = replace(
+        STATUS,
+        applied_revision=None,
+        accepted_revision=None,
+        peers={(CORE, HUB): bare},
+        networks={CORE: NetworkStatus(CORE, "c", "c", "wg-sdwan-c", "hub", "static")},
+    )
+    report = full_report(status, 1)
+    for name in ("applied_revision", "accepted_revision", "rejected"):
+        assert not report.HasField(name)
+    for name in ("last_handshake_at_ms", "rx_bytes", "tx_bytes", "rtt_us"):
+        assert not report.peers[0].HasField(name)
+    for name in ("up", "mtu", "listen_port"):
+        assert not report.networks[0].HasField(name)
+    assert report.peers[0].state == pb.PEER_STATE_UNSPECIFIED
+
+
+def test_every_value_of_every_enum_has_a_word_in_the_contract() -> None:
+    for state in PeerState:
+        assert full_report(with_peer(state=state), 1).peers[0].state != 0
+    for liveness in Liveness:
+        reading = LivenessReading(liveness, 0.0, None, 1, 0)
+        assert full_report(with_peer(liveness=reading), 1).peers[0].liveness != 0
+
+
+def test_a_rejection_is_told_with_its_reasons() -> None:
+    reason = violation("peer x (p)", "endpoint", "nowhere", "an address")
+    status = replace(STATUS, rejected=RejectedRevision(Revision(6), (reason,), 1000.0))
+    assert urgent_change(STATUS, status)
+    report = difference_report(STATUS, status, 2)
+    assert report is not None
+    assert report.rejected.revision == 6
+    assert report.rejected.reasons[0].value == "'nowhere'"
+    cleared = difference_report(status, STATUS, 3)
+    assert cleared is not None
+    assert not cleared.HasField("rejected")
+
+
+def test_nothing_changed_is_no_report() -> None:
+    later = replace(STATUS, at=2000.0, platform="connected", applied_in=0.01)
+    assert difference_report(STATUS, later, 2) is None
+    assert not urgent_change(STATUS, later)
+
+
+def test_a_difference_holds_only_what_changed() -> None:
+    other = PeerId("other")
+    before = replace(STATUS, peers={(CORE, HUB): PEER, (CORE, other): replace(PEER, peer_id=other)})
+    after = replace(
+        before,
+        peers={**before.peers, (CORE, other): replace(PEER, peer_id=other, rx_bytes=99)},
+    )
+    report = difference_report(before, after, 2)
+    assert report is not None
+    assert not report.full
+    assert [(each.peer_id, each.rx_bytes) for each in report.peers] == [("other", 99)]
+    assert (report.accepted_revision, report.applied_revision) == (5, 4)
+    assert not report.networks
+    assert not report.paths
+    assert not report.outcomes
+    assert not report.HasField("agent")
+
+
+@pytest.mark.parametrize("name", ["networks", "peers", "paths", "outcomes", "endpoint_candidates"])
+def test_what_went_away_makes_a_full_report(name: str) -> None:
+    kind = type(getattr(STATUS, name))
+    after = replace(STATUS, **{name: kind()})
+    report = difference_report(STATUS, after, 2)
+    assert report is not None
+    assert report.full
+    assert not getattr(report, name)
+    assert urgent_change(STATUS, after)
+    assert difference_report(after, STATUS, 3) is not None
+    assert urgent_change(after, STATUS)
+
+
+COUNTERS: dict[str, Any] = {
+    "last_handshake": 1100.0,
+    "rx_bytes": 100,
+    "tx_bytes": 100,
+    "liveness": LivenessReading(Liveness.ALIVE, 990.0, 0.1, 20, 20),
+}
+STATES: dict[str, Any] = {
+    "state": PeerState.SILENT,
+    "endpoint": None,
+    "liveness": LivenessReading(Liveness.DEAD, 990.0, None, 20, 14),
+    "public_key": PublicKey(key("next")),
+    "next_key_ready": True,
+}
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_counters_can_wait(name: str) -> None:
+    after = with_peer(**{name: COUNTERS[name]})
+    assert not urgent_change(STATUS, after)
+    assert difference_report(STATUS, after, 2) is not None
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_states_cannot_wait(name: str) -> None:
+    assert urgent_change(STATUS, with_peer(**{name: STATES[name]}))
+
+
+def test_every_measured_field_of_a_peer_is_a_counter_or_a_state() -> None:
+    """A new field has to be put into one of the two before it can be forgotten."""
+    names = {each.name for each in fields(PeerStatus)}
+    assert names == {"peer_id", "network_id", "name", *COUNTERS, *STATES}
+
+
+def test_probes_that_only_counted_on_are_not_told() -> None:
+    after = with_peer(liveness=LivenessReading(Liveness.ALIVE, 990.0, 0.0231, 15, 15))
+    assert difference_report(STATUS, after, 2) is None
+
+
+def test_a_moved_path_and_a_failed_step_cannot_wait() -> None:
+    (path,) = STATUS.paths.values()
+    moved = replace(STATUS, paths={path.path_id: replace(path, carried_by=None)})
+    assert urgent_change(STATUS, moved)
+    aged = replace(STATUS, paths={path.path_id: replace(path, reason="hub dead for 2 s")})
+    assert not urgent_change(STATUS, aged)
+    failed = replace(STATUS.outcomes[0], result=Result.ERROR, message="no such device")
+    assert urgent_change(STATUS, replace(STATUS, outcomes=(failed, STATUS.outcomes[1])))
+    since = replace(STATUS.outcomes[0], since=1000.0)
+    assert not urgent_change(STATUS, replace(STATUS, outcomes=(since, STATUS.outcomes[1])))
+    assert urgent_change(STATUS, replace(STATUS, applied_revision=Revision(5)))

@@ -1,0 +1,193 @@
+"""Operators' files: what is taken, and what is refused with its place and its expectation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from wire_states import key, state
+
+from powernode.sdwan.v1 import desired_state_pb2 as pb
+from powernode_agent.model.violation import ModelError
+from powernode_agent.wire.decode import decode_state
+from powernode_agent.wire.file_format import parse_state
+
+YAML = """
+revision: 3
+node: {id: node-1, name: edge-1}   # a comment
+networks:
+  - id: core
+    name: "1:20"
+    handle: core
+    prefix: fd00:abcd:1::/64
+    routing_mode: Static
+    firewall_policy: {ingress: accept}
+    interface:
+      peer_id: me
+      address: fd00:abcd:1::1
+      role: hub
+      listenPort: 51820
+      key_source: node
+      key_generation: 1
+      mtu: null
+peers:
+  - id: p-0
+    network_id: core
+    name: hub-no
+    kind: user-device
+    role: PEER_ROLE_SPOKE
+    host_address: 'fd00:abcd:1::2'
+    endpoint: '[2001:db8::5]:51820'
+    persistent_keepalive_seconds: 25
+    publicly_reachable: true
+"""
+
+
+def reasons(text: str | bytes) -> list[tuple[str, str, str, str]]:
+    with pytest.raises(ModelError) as caught:
+        parse_state(text)
+    return [(v.resource, v.field, v.value, v.expected) for v in caught.value.violations]
+
+
+def test_yaml_with_short_names_is_the_message() -> None:
+    message = parse_state(YAML)
+    decode_state(message)
+    assert message.revision == 3
+    assert message.networks[0].name == "1:20"
+    assert message.networks[0].interface.listen_port == 51820
+    assert message.networks[0].interface.key_source == pb.KEY_SOURCE_NODE
+    assert message.peers[0].kind == pb.PEER_KIND_USER_DEVICE
+    assert message.peers[0].role == pb.PEER_ROLE_SPOKE
+    assert message.peers[0].publicly_reachable is True
+
+
+@pytest.mark.parametrize("proto_names", [True, False])
+def test_what_protobuf_writes_as_json_is_read_back(proto_names: bool) -> None:
+    message = state()
+    message.firewall_rules.add(id="r", created_at_ms=2**60, priority=-3).selector.all = True
+    text = json_format.MessageToJson(message, preserving_proto_field_name=proto_names)
+    assert parse_state(text) == message
+    assert parse_state(text.encode()) == message
+
+
+def test_violations_name_resource_field_value_and_expectation() -> None:
+    text = YAML + (
+        "  - {id: p-1, nmae: x, persistent_keepalive_seconds: -1, role: hubby, name: 13,"
+        " permitted_prefixes: x, publicly_reachable: yes}\n"
+        "  - 7\n"
+    )
+    found = {
+        (resource, field): (value, expected) for resource, field, value, expected in reasons(text)
+    }
+    here = "peers[1] (p-1)"
+    assert found[here, "nmae"][1].startswith("one of: id, network_id, name")
+    assert found[here, "persistent_keepalive_seconds"] == (
+        "-1",
+        "a whole number from 0 to 4294967295",
+    )
+    assert found[here, "role"] == ("'hubby'", "hub or spoke")
+    assert found[here, "name"] == ("13", "text (put it in quotes)")
+    assert found[here, "permitted_prefixes"][1] == "a list"
+    assert found[here, "publicly_reachable"] == ("'yes'", "true or false")
+    assert found["peers[2]", "content"] == ("'(a number)'", "the fields of a Peer")
+    assert len(found) == 7
+
+
+def test_nested_fields_are_named_with_their_way() -> None:
+    text = YAML.replace("listenPort: 51820", "listenPort: many").replace("accept", "perhaps")
+    assert {(r, f) for r, f, _, _ in reasons(text)} == {
+        ("networks[0] (core)", "interface.listen_port"),
+        ("networks[0] (core)", "firewall_policy.ingress"),
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "private_key: [SECRET]",
+        "privat_key: SECRET",
+        "preshared_key: {a: SECRET}",
+        "private_key: SECRET: x",
+        "private_key: 'SECRET",
+        "private_key: &SECRET\n      x: *SECRET",
+        "private_key: SECRET\n      private_key: SECRET",
+    ],
+)
+def test_no_refusal_shows_a_key(line: str) -> None:
+    secret = key("secret")
+    text = YAML.replace("mtu: null", line.replace("SECRET", secret))
+    if "&" in line:
+        text = text.replace(secret, "alias")
+    assert secret not in str(reasons(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &x [1]\nb: *x", "the value itself"),
+        ("a: 1\na: 2", "each key once"),
+        ('{"revision": 1, "revision": 2}', "each key once"),
+        ('{"revision": 1, "node": {"id": "a", "id": "b"}}', "each key once"),
+        ("revision: 1\n---\nrevision: 2", "one document"),
+        ("node: !!python/object/apply:os.system [ls]", "no tags"),
+        ("[" * 1000, "at most 32 levels"),
+        ('{"a":' * 100_000, "at most 32 levels"),
+        ("revision: [", "YAML"),
+        ("{'revision': 1}", "JSON"),
+        ('{"revision": NaN}', "JSON knows"),
+        ("? [a]\n: b", "the name of a field"),
+        ("x: \x01", "printable text"),
+        (b"\xff\xfe", "UTF-8"),
+        ("", "the fields of a DesiredState"),
+        ("- a", "the fields of a DesiredState"),
+        ('{"node": {"id": "\\ud800"}}', "text"),
+        ("revision: 1.5", "a whole number"),
+        ("revision: true", "a whole number"),
+        ("revision: 18446744073709551616", "a whole number"),
+        ("revision: 1\nRevision: 2", "one of: revision"),
+        ('{"node": {"accountId": "a", "account_id": "b"}}', "given once"),
+        ("firewall_rules: [{selector: {all: true, cidr: '::/0'}}]", "given once"),
+    ],
+)
+def test_text_that_is_no_state_is_refused(text: str | bytes, expected: str) -> None:
+    assert any(expected in found[3] for found in reasons(text))
+
+
+def test_ten_megabytes_are_refused_before_they_are_read() -> None:
+    (found,) = reasons("!" * (10 * 1024 * 1024 + 1))
+    assert found[1:] == ("size", "'10485761 bytes'", "at most 10485760 bytes")
+
+
+def test_a_bomb_of_aliases_costs_nothing() -> None:
+    lines = ["a0: &a0 x"] + [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
+    (found,) = reasons("\n".join(lines))
+    assert found[3] == "the value itself"
+
+
+def test_every_field_of_the_contract_can_be_written() -> None:
+    """A field of a type that the reader has no case for would end in a KeyError on somebody's node."""
+    readable = {
+        FieldDescriptor.TYPE_BOOL,
+        FieldDescriptor.TYPE_STRING,
+        FieldDescriptor.TYPE_ENUM,
+        FieldDescriptor.TYPE_MESSAGE,
+        FieldDescriptor.TYPE_UINT32,
+        FieldDescriptor.TYPE_UINT64,
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_INT64,
+    }
+
+    waiting = [pb.DesiredState.DESCRIPTOR]
+    while waiting:
+        for field in waiting.pop().fields:
+            assert field.type in readable, field.full_name
+            if field.message_type is not None:
+                waiting.append(field.message_type)
+
+
+def test_json_and_yaml_agree() -> None:
+    tree = json.loads(json_format.MessageToJson(state(), preserving_proto_field_name=True))
+    yaml = pytest.importorskip("yaml")
+    assert parse_state(yaml.safe_dump(tree)) == state()
