@@ -100,18 +100,41 @@ class LabNode:
     def spawn(
         self, unit: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
     ) -> ProcessRecord:
-        """Start a daemon in the node, known as `unit`. Raises `LabError` if that one runs already."""
+        """Start a daemon in the node, known as `unit`. Raises `LabError` if that one runs already.
+
+        Returns when it is inside (or has ended): until then only its record tells that it is ours,
+        and a teardown after the record was lost would leave it behind.
+        """
         running = self.process(unit)
         if running is not None:
             raise LabError(
                 "it runs already", which=f"{unit} on {self.name}", value=f"pid {running.pid}"
             )
-        return processes.spawn(
+        started = processes.spawn(
             self.argv(command),
             log=self.paths.log(self.name, unit),
             record=self.paths.process(self.name, unit),
             env=env,
         )
+        processes.wait_until(
+            lambda: self._is_inside(started) or not processes.is_alive(started),
+            what=f"{unit} to be inside {self.name}",
+            interval=0.001,
+        )
+        return started
+
+    def _is_inside(self, process: ProcessRecord) -> bool:
+        homes = {
+            "net": self.network_namespace,
+            "mnt": self.paths.mount_namespace(self.name),
+        }
+        try:
+            return all(
+                Path(f"/proc/{process.pid}/ns/{kind}").samefile(home)
+                for kind, home in homes.items()
+            )
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it has ended, or nobody but its record knows the node any more
 
     def process(self, unit: str) -> ProcessRecord | None:
         """The running daemon that `spawn` started as `unit`; None when it does not run."""

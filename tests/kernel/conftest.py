@@ -4,6 +4,7 @@ one. Elsewhere each is skipped, saying so."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -20,7 +21,11 @@ def _missing() -> str:
     """Why these tests cannot run here; empty if they can."""
     if os.geteuid() != 0:
         return "network namespaces take root"
-    done = subprocess.run(["modprobe", "-q", "-a", "wireguard", "sch_netem", "dummy"], check=False)
+    # A host that never ran `make test-kernel` may have no kmod either.
+    modprobe = shutil.which("modprobe")
+    if modprobe is None:
+        return "no modprobe to load WireGuard with: make test-kernel"
+    done = subprocess.run([modprobe, "-q", "-a", "wireguard", "sch_netem", "dummy"], check=False)
     return "" if done.returncode == 0 else "this kernel has no WireGuard: make test-kernel"
 
 

@@ -165,7 +165,9 @@ def test_down_after_up_was_killed_in_the_middle(paths: LabPaths, delay_ms: int) 
 def test_down_of_a_lab_without_its_files(paths: LabPaths) -> None:
     """Somebody deleted the records: the names alone are enough."""
     lab = Lab.up(paths.name, plain_topology(spokes=1))
-    lab.node("hub-1").spawn("sleeper", ["sleep", "1000"])
+    hub = lab.node("hub-1")
+    sleeper = hub.spawn("sleeper", ["sleep", "1000"])
+    assert sleeper in teardown.processes_inside([hub.network_namespace])
     paths.topology.unlink()
     for record in paths.process_records.iterdir():
         record.unlink()
