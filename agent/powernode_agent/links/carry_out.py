@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from powernode_agent.links.difference import (
     check_ours,
     link_steps,
+    renamed_links,
     route_steps,
     unwanted_addresses,
 )
@@ -48,8 +49,17 @@ async def bring_up(kernel: LinkKernel, target: LinkTarget) -> None:
         await kernel.delete_address(link.index, old.address, old.prefix_length)
     for new in steps.added:
         await kernel.add_address(link.index, new.address, new.prefix_length)
+    for kept in steps.kept:
+        await kernel.add_address(link.index, kept.address, kept.prefix_length, replace=True)
     if steps.up:
         await kernel.set_link(link.index, up=True)
+
+
+async def remove_renamed(kernel: LinkKernel, target: LinkTarget) -> None:
+    """The target's link under another name. wireguard-go, with the old one's socket, ends too."""
+    await kernel.settle()
+    for renamed in renamed_links(target, kernel.links().values()):
+        await kernel.delete_link(renamed.index)
 
 
 async def remove_addresses(kernel: LinkKernel, target: LinkTarget) -> None:

@@ -21,9 +21,15 @@ def link(target: LinkTarget, present: Link | None, steps: LinkSteps) -> tuple[st
         lines.append(f"set addr_gen_mode of {name}: none")
     lines += [f"replace address {old} of {name}: wrong prefix length" for old in steps.replaced]
     lines += [f"add address {new} to {name}" for new in steps.added]
+    lines += [f"keep address {kept} of {name}: its lifetime would end" for kept in steps.kept]
     if steps.up:
         lines.append(f"bring {name} up")
     return tuple(lines)
+
+
+def renamed_links(target: LinkTarget, renamed: tuple[Link, ...]) -> tuple[str, ...]:
+    """One line for each link that is the target's under another name."""
+    return tuple(f"remove link {each.name}: it is {target.name}, renamed" for each in renamed)
 
 
 def old_addresses(target: LinkTarget, unwanted: tuple[InterfaceAddress, ...]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """A link's target against what the kernel has: the steps between, and nothing when they agree. Pure.
 
-Ours on our link are: its alias, MTU and state, whether it makes itself a
-link-local address, every address that the kernel did not make by itself,
-and the routes of protocol 241. Routes of other protocols (the kernel's own, FRR's, an operator's) are
+Ours on our link are: its alias, MTU and state, whether it makes itself a link-local address, every
+address that the kernel did not make by itself, with a lifetime that does not end, and the routes of
+protocol 241. Routes of other protocols (the kernel's own, FRR's, an operator's) are
 never part of any step.
 
 It makes none: a TUN link would and kernel WireGuard does not, so both behave alike this way; nothing
@@ -37,13 +37,15 @@ _RTN_UNICAST: Final = 1
 @dataclass(frozen=True, slots=True)
 class LinkSteps:
     """What the link itself needs. `replaced` are addresses that stand with another prefix length: the
-    kernel holds an IPv6 address once on a link, so they have to go before they can come."""
+    kernel holds an IPv6 address once on a link, so they have to go before they can come. `kept` stand
+    as they should, but with a lifetime that ends."""
 
     alias: str | None = None
     mtu: int | None = None
     no_link_local: bool = False
     replaced: tuple[InterfaceAddress, ...] = ()
     added: tuple[InterfaceAddress, ...] = ()
+    kept: tuple[InterfaceAddress, ...] = ()
     up: bool = False
 
     def __bool__(self) -> bool:
@@ -70,6 +72,21 @@ def check_ours(name: str, alias: str, link: Link) -> None:
     raise ForeignLinkError(name, found, f"kind wireguard or tun, alias {alias!r}")
 
 
+def renamed_links(target: LinkTarget, links: Collection[Link]) -> tuple[Link, ...]:
+    """The target's link under a name that is none of ours, while there is none of its own name.
+
+    It holds the port that a new one needs. Beside a link of the right name, one with its alias is
+    somebody's copy, and no business of ours.
+    """
+    if any(link.name == target.name for link in links):
+        return ()
+    return tuple(
+        link
+        for link in links
+        if link.alias == target.alias and link.kind in OUR_KINDS and not link.ours_by_name
+    )
+
+
 def link_steps(
     target: LinkTarget, link: Link | None, addresses: Collection[InterfaceAddress]
 ) -> LinkSteps:
@@ -93,6 +110,12 @@ def link_steps(
             and a.prefix_length != wanted[a.address]
         ),
         added=tuple(InterfaceAddress(address, length) for address, length in missing),
+        kept=tuple(
+            sorted(
+                (a for a in addresses if a.expires and wanted.get(a.address) == a.prefix_length),
+                key=str,
+            )
+        ),
         up=link is None or not link.up,
     )
 

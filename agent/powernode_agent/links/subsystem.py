@@ -19,6 +19,7 @@ from powernode_agent.links.difference import (
     OUR_KINDS,
     check_ours,
     link_steps,
+    renamed_links,
     route_steps,
     unwanted_addresses,
 )
@@ -116,7 +117,8 @@ class Links:
 
     def plan(self, targets: Mapping[NetworkId, LinkTarget]) -> list[Change]:
         """The changes that turn what is into `targets`: none when it is so already, none for a link
-        that is not ours (`observe` says so)."""
+        that is not ours (`observe` says so). A link that somebody renamed goes, and is made anew: its
+        wireguard-go has its socket under the old name and would not be found again."""
         by_name = {target.name: target for target in targets.values()}
         changes: list[Change] = []
         host = self._host_settings(targets)
@@ -154,6 +156,19 @@ class Links:
         routes = route_steps(target, present)
         unwanted = unwanted_addresses(target, addresses)
         changes: list[Change] = []
+
+        renamed = renamed_links(target, kernel.links().values())
+        if renamed:
+            changes.append(
+                Change(
+                    self.name,
+                    None,  # whatever is wrong with the network: it stands in its way
+                    Phase.CLEAR,
+                    Verb.REMOVE,
+                    describe.renamed_links(target, renamed),
+                    lambda: carry_out.remove_renamed(kernel, target),
+                )
+            )
 
         def add(
             phase: Phase, verb: Verb, lines: tuple[str, ...], apply: Callable[[], Awaitable[None]]

@@ -33,6 +33,10 @@ class ProcSysctls:
                 setting.key, setting.value, self.read(setting.key), error.strerror or str(error)
             ) from error
 
+    def set(self, key: str, value: str) -> None:
+        """`write`, for whoever knows a setting by its path."""
+        self.write(Setting(key, value))
+
     def ipv6_links(self) -> tuple[str, ...]:
         try:
             names = [entry.name for entry in (self._root / "net/ipv6/conf").iterdir()]

@@ -45,7 +45,10 @@ def compile_links(
     carrying: Mapping[NetworkId, Carrying],
     mtus: Mapping[NetworkId, int],
 ) -> Mapping[NetworkId, LinkTarget]:
-    """The target of every network's link. `mtus` are those of `Links.underlay_mtus`."""
+    """The target of every network's link. `mtus` are those of `Links.underlay_mtus`.
+
+    An address that `paths` withholds is as if it were not desired: one that stands is taken away.
+    """
     targets: dict[NetworkId, LinkTarget] = {}
     for network_id, network_state in state.networks.items():
         network = network_state.network
@@ -54,6 +57,8 @@ def compile_links(
         addresses: set[Address] = {own.address}
         if own.overlay_ipv4 is not None:
             addresses.add(own.overlay_ipv4)
+        if carried is not None:
+            addresses -= carried.withheld
         targets[network_id] = LinkTarget(
             network_id=network_id,
             name=network.link,

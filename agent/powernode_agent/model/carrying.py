@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from powernode_agent.model.values import NetworkId, PathId, PeerId, Prefix
+from powernode_agent.model.values import Address, NetworkId, PathId, PeerId, Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +33,7 @@ class Carrying:
     routes: frozenset[Prefix]
     choices: tuple[PathChoice, ...] = ()
     refused: tuple[str, ...] = field(default=())
-    """One sentence for each candidate that is not permitted to carry its prefix."""
+    """One sentence, with what to do, for each prefix of the overlay that must not be routed here and
+    for each candidate that is not permitted to carry its prefix."""
+    withheld: frozenset[Address] = frozenset()
+    """Own overlay addresses that must not stand on the link, because their prefix is refused."""

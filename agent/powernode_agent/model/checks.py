@@ -17,7 +17,7 @@ ID_EXPECTED: Final = "1 to 64 characters of A-Z, a-z, 0-9 and . _ : -"
 ROUTABLE_EXPECTED: Final = "unicast that can be routed (not multicast, link-local or loopback)"
 
 _UNROUTABLE: Final = tuple(
-    ip_network(text) for text in ("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
+    ip_network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
 ) + tuple(ip_network(text) for text in ("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"))
 
 
@@ -37,14 +37,18 @@ def check_name(found: list[Violation], which: str, value: str) -> None:
 
 def check_routable(found: list[Violation], which: str, field: str, prefix: Prefix) -> None:
     """Notes a prefix inside a range that is never routed; 0.0.0.0/0 and ::/0 are fine."""
-    for range_ in _UNROUTABLE:
-        if (
-            range_.version == prefix.version
-            and prefix.prefixlen >= range_.prefixlen
-            and prefix.network_address in range_
-        ):
-            found.append(violation(which, field, prefix, ROUTABLE_EXPECTED))
-            return
+    if not is_routable(prefix):
+        found.append(violation(which, field, prefix, ROUTABLE_EXPECTED))
+
+
+def is_routable(prefix: Prefix) -> bool:
+    """Whether `prefix` is not inside a range that is never routed."""
+    return not any(
+        range_.version == prefix.version
+        and prefix.prefixlen >= range_.prefixlen
+        and prefix.network_address in range_
+        for range_ in _UNROUTABLE
+    )
 
 
 def raise_if(found: list[Violation]) -> None:

@@ -5,6 +5,7 @@ What holds of every decision, whatever the liveness and its history:
 - a peer's own host prefixes stay with that peer, so hubs never depend on a choice to reach a spoke;
 - this node's own addresses and LAN subnets are never given away, and nothing that a peer may not
   carry is given to it: what is refused is carried by nobody, has no route, and is reported;
+- nothing that covers an address of the underlay is routed, the overlay's own prefixes included;
 - the platform's order is obeyed, except for a peer that is dead to this node while another candidate
   is alive, for as long as `standing` says.
 """
@@ -20,7 +21,15 @@ from powernode_agent.model.desired_state import NetworkState
 from powernode_agent.model.network import Network, Peer
 from powernode_agent.model.status import Liveness, LivenessReading, WireguardDevice
 from powernode_agent.model.values import Address, PathId, PeerId, Prefix
-from powernode_agent.paths.permits import Permit, Underlay, covers, permit, underlay_of
+from powernode_agent.paths.permits import (
+    Overlay,
+    Permit,
+    Underlay,
+    covers,
+    permit,
+    permit_overlay,
+    underlay_of,
+)
 from powernode_agent.paths.standing import LOCAL_GRACE, PLATFORM_GRACE, Standing, next_standing
 
 Candidates = tuple[PeerId, ...]
@@ -69,8 +78,10 @@ def decide(
     connected and moves the network itself if it can, so a local move waits a little longer.
     `elsewhere`: addresses beyond this network's endpoints that must never be reached through a tunnel.
     """
-    ground = (network.network, underlay_of(network.peers.values(), elsewhere))
+    underlay = underlay_of(network.peers.values(), elsewhere)
+    ground = (network.network, underlay)
     permits = _permits(network, ground, memory)
+    overlay = permit_overlay(network, underlay)
     standings, wake_at = _standings(network, permits, liveness, memory, now, platform_speaks)
     chosen = {
         candidates: _choose(candidates, liveness, standings, memory.chosen.get(candidates))
@@ -90,9 +101,10 @@ def decide(
     carrying = Carrying(
         network.network.id,
         _allowed_ips(pinned, choices),
-        _routes(network, choices),
+        _routes(overlay, choices),
         choices,
-        tuple(sentence for granted in permits for sentence in granted.refused),
+        (*overlay.refused, *(why for granted in permits for why in granted.refused)),
+        overlay.withheld,
     )
     return Decision(carrying, remembered, wake_at)
 
@@ -270,18 +282,15 @@ def _allowed_ips(
     return allowed
 
 
-def _routes(network: NetworkState, choices: tuple[PathChoice, ...]) -> frozenset[Prefix]:
-    """The overlay's own prefixes, whole, and what is carried outside of them.
+def _routes(overlay: Overlay, choices: tuple[PathChoice, ...]) -> frozenset[Prefix]:
+    """The overlay's own prefixes, whole where they may be, and what is carried outside of them.
 
     The overlay is routed whole even where only host addresses are carried: packets to an address that
     nobody has must end at WireGuard, not leave for the internet by the default route.
     """
-    overlay: list[Prefix] = [network.network.prefix]
-    if network.network.overlay_ipv4_prefix is not None:
-        overlay.append(network.network.overlay_ipv4_prefix)
     outside = (
         choice.prefix
         for choice in choices
-        if choice.peer_id is not None and not any(covers(p, choice.prefix) for p in overlay)
+        if choice.peer_id is not None and not any(covers(p, choice.prefix) for p in overlay.routed)
     )
-    return frozenset(overlay).union(outside)
+    return frozenset(overlay.routed).union(outside)

@@ -11,14 +11,16 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from powernode_agent.model.probe import PROBE_MARK
+
 ECHO_REQUEST: Final = 128
 ECHO_REPLY: Final = 129
 """Types of RFC 4443, sections 4.1 and 4.2."""
 
 TOKEN_LENGTH: Final = 8
 
-_MESSAGE: Final = struct.Struct("!BBHHH8sIId")
-"""Type, code, checksum, identifier, sequence; then our data: token, target, sequence, time sent."""
+_MESSAGE: Final = struct.Struct("!BBHHHI8sIId")
+"""Type, code, checksum, identifier, sequence; then our data: mark, token, target, sequence, time."""
 
 _FILTER_WORDS: Final = struct.Struct("=8I")
 
@@ -40,6 +42,7 @@ def encode(probe: Probe, identifier: int, token: bytes) -> bytes:
         0,
         identifier,
         probe.sequence & 0xFFFF,
+        PROBE_MARK,
         token,
         probe.target,
         probe.sequence & 0xFFFFFFFF,
@@ -51,8 +54,8 @@ def decode(message: bytes, identifier: int, token: bytes) -> Probe | None:
     """The probe that an echo reply answers; None: not an answer to a probe of this process."""
     if len(message) != _MESSAGE.size:
         return None
-    kind, _, _, found, _, found_token, target, sequence, sent_at = _MESSAGE.unpack(message)
-    if kind != ECHO_REPLY or found != identifier or found_token != token:
+    kind, _, _, found, _, mark, found_token, target, sequence, sent_at = _MESSAGE.unpack(message)
+    if (kind, found, mark, found_token) != (ECHO_REPLY, identifier, PROBE_MARK, token):
         return None
     return Probe(target, sequence, sent_at)
 

@@ -1,4 +1,4 @@
-"""Which candidates of a path may carry it at all: pure, from the desired state alone. Fails closed.
+"""What may enter the tunnel at all, and by whom: pure, from the desired state alone. Fails closed.
 
 A prefix that reaches the kernel by mistake is worse than one that does not: it can send a LAN's own
 traffic away, or the underlay into the tunnel that it carries. Each refusal is one sentence for the
@@ -10,10 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from powernode_agent.model.desired_state import NetworkState
-from powernode_agent.model.network import Network, Path, Peer
+from powernode_agent.model.network import Path, Peer
 from powernode_agent.model.values import Address, PeerId, Prefix
 
 
@@ -43,11 +43,24 @@ class Underlay:
     ipv4: tuple[int, ...]
     ipv6: tuple[int, ...]
 
-    def inside(self, prefix: Prefix) -> bool:
-        """Whether any of them lies inside `prefix`."""
-        known = self.ipv6 if isinstance(prefix, IPv6Network) else self.ipv4
+    def inside(self, prefix: Prefix) -> Address | None:
+        """The first of them that lies inside `prefix`; None: none does."""
+        ipv6 = isinstance(prefix, IPv6Network)
+        known = self.ipv6 if ipv6 else self.ipv4
         place = bisect_left(known, int(prefix.network_address))
-        return place < len(known) and known[place] <= int(prefix.broadcast_address)
+        if place == len(known) or known[place] > int(prefix.broadcast_address):
+            return None
+        return IPv6Address(known[place]) if ipv6 else IPv4Address(known[place])
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The overlay's own prefixes as far as this node may have them. `routed` may be sent into the
+    tunnel; `withheld` are own addresses that must not stand on the link; `refused` says why."""
+
+    routed: tuple[Prefix, ...]
+    withheld: frozenset[Address]
+    refused: tuple[str, ...]
 
 
 def underlay_of(peers: Iterable[Peer], elsewhere: Iterable[Address] = ()) -> Underlay:
@@ -60,10 +73,41 @@ def underlay_of(peers: Iterable[Peer], elsewhere: Iterable[Address] = ()) -> Und
     )
 
 
+def permit_overlay(state: NetworkState, underlay: Underlay) -> Overlay:
+    """Which of the overlay's own prefixes this node may route, and which of its addresses it may have.
+
+    One that covers an address of the underlay is refused whole, whatever the platform says: its route
+    would send the packets that carry the tunnel, or the platform's own word, into the tunnel, and an
+    own address inside it may be that very address. The node would be lost for good.
+    """
+    network, own = state.network, state.network.interface
+    overlay: list[tuple[str, Prefix, Address | None]] = [("prefix", network.prefix, own.address)]
+    if network.overlay_ipv4_prefix is not None:
+        overlay.append(("overlay_ipv4_prefix", network.overlay_ipv4_prefix, own.overlay_ipv4))
+    routed: list[Prefix] = []
+    withheld: set[Address] = set()
+    refused: list[str] = []
+    for field, prefix, address in overlay:
+        covered = underlay.inside(prefix)
+        if covered is None:
+            routed.append(prefix)
+            continue
+        without = "it is not routed"
+        if address is not None:
+            withheld.add(address)
+            without += f", and {network.link} does not get the address {address}"
+        refused.append(
+            f"{field} {prefix} of network {network.name} is refused: {_underground(state, covered)} "
+            f"is inside it, and its packets would be sent into the tunnel that they carry; {without}; "
+            "make the network anew with a prefix that covers neither the platform nor any endpoint"
+        )
+    return Overlay(tuple(routed), frozenset(withheld), tuple(refused))
+
+
 def permit(state: NetworkState, path: Path, underlay: Underlay) -> Permit:
     """What may carry `path` on this node."""
     peers = tuple(state.peers[candidate] for candidate in path.candidates)
-    obstacle = _obstacle(state.network, path.prefix, underlay)
+    obstacle = _obstacle(state, path.prefix, underlay)
     if obstacle:
         return Permit(path, peers, (), (f"{path} is refused: {obstacle}",))
     allowed: list[PeerId] = []
@@ -76,25 +120,34 @@ def permit(state: NetworkState, path: Path, underlay: Underlay) -> Permit:
         else:
             refused.append(
                 f"{path} is refused on {peer}: the prefix is not inside its permitted prefixes "
-                f"({_listed(peer.permitted_prefixes)})"
+                f"({_listed(peer.permitted_prefixes)}); permit it there, or take the peer from the path"
             )
     return Permit(path, peers, tuple(allowed), tuple(refused))
 
 
-def _obstacle(network: Network, prefix: Prefix, underlay: Underlay) -> str:
+def _obstacle(state: NetworkState, prefix: Prefix, underlay: Underlay) -> str:
     """Why nobody may carry `prefix` here; empty: nothing stands against it."""
-    own = network.interface
+    own = state.network.interface
     if prefix.num_addresses == 1 and prefix.network_address in (own.address, own.overlay_ipv4):
         return "it is this node's own address"
     for subnet in own.lan_subnets:
         if covers(subnet, prefix):
             return f"it is inside this node's own LAN subnet {subnet}"
-    if underlay.inside(prefix):
+    covered = underlay.inside(prefix)
+    if covered is not None:
         return (
-            "an address of the underlay is inside it (a peer's endpoint or the platform's), and its "
-            "packets would be sent into the tunnel that they carry"
+            f"{_underground(state, covered)} is inside it, and its packets would be sent into the "
+            "tunnel that they carry; give the path a prefix without it"
         )
     return ""
+
+
+def _underground(state: NetworkState, address: Address) -> str:
+    """An address of the underlay with what it is, as far as this network knows."""
+    for peer in state.peers.values():
+        if peer.endpoint is not None and peer.endpoint.address == address:
+            return f"{address} (the endpoint of {peer})"
+    return f"{address} (the platform's address, or an endpoint of another network)"
 
 
 def covers(outer: Prefix, inner: Prefix) -> bool:

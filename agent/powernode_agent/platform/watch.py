@@ -8,6 +8,9 @@ A renewed certificate moves the watch make-before-break: connect with the new ce
 old stream still delivers; then leave the old stream unread for one round trip, open the new one at the
 position reached, and drop the old only when the new one has answered. Both streams start from the same
 position, so no delta is missed and none comes twice; if the new one does not answer, the old goes on.
+
+A refused revision ends nothing: the stream goes on, and what comes next is judged by itself. As a rule
+that is a delta on what was refused, which cannot fit: `correction` says how soon to ask for the whole.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from powernode_agent.platform.assembly import Assembly, SnapshotError
 from powernode_agent.platform.backoff import Backoff
 from powernode_agent.platform.channel import MAX_MESSAGE_BYTES
 from powernode_agent.platform.clock import Clock
+from powernode_agent.platform.correction import Correction
 from powernode_agent.platform.errors import (
     ENROL_COMMAND,
     ContractError,
@@ -37,7 +41,7 @@ from powernode_agent.platform.errors import (
     PlatformUntrustedError,
 )
 from powernode_agent.platform.link import Connection, Link
-from powernode_agent.platform.source import Sink, Snapshot, Verdict
+from powernode_agent.platform.source import DeltaOffer, Sink, Snapshot, Verdict
 from powernode_agent.platform.stream import Message, WatchStream
 from powernode_agent.platform.telling import Telling
 
@@ -88,6 +92,9 @@ class Watch:
         self._again = Backoff(pace.shortest, pace.longest, pace.longest)
         self._hand_over_failed = Backoff(pace.shortest * 5, pace.longest, pace.steady)
         self._wants_snapshot = False
+        self._after_refusal = False
+        """Whether the last offer was refused: that the next delta does not fit is then no fault."""
+        self._correction = Correction(pace.shortest)
 
     async def run(self) -> None:
         """Watches until cancelled."""
@@ -102,7 +109,9 @@ class Watch:
                     self._report_oversize(error)
                 self._telling.away(error)
             else:
-                wait = self._again.failed(self._clock.monotonic() - began)
+                now = self._clock.monotonic()
+                soon = self._correction.wait(now)
+                wait = self._again.failed(now - began) if soon is None else soon
             await self._rest(wait)
 
     async def _life(self) -> None:
@@ -174,7 +183,10 @@ class Watch:
         if verdict is Verdict.NEED_SNAPSHOT:
             log.info("platform.snapshot_needed", revision=self._sink.position().revision)
             self._wants_snapshot = True
+            if self._after_refusal and isinstance(offer, DeltaOffer):
+                self._correction.came(offer.delta.upserts.revision)
             return False
+        self._after_refusal = verdict is Verdict.REJECTED
         if isinstance(offer, Snapshot):
             self._wants_snapshot = False
         return True

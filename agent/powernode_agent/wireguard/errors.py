@@ -52,5 +52,15 @@ class ForeignLinkError(WireguardError):
         )
 
 
+def unmarked_link(link: str, alias: str, public: str | None, peers: int) -> ForeignLinkError:
+    """A link of our name that has no alias, and a configuration that we did not write."""
+    key = f"public key {public}" if public else "no key"
+    return ForeignLinkError(
+        link,
+        f"no alias, {key}, {peers} peers",
+        f"the alias {alias!r}, or this node's own key, or neither key nor peers",
+    )
+
+
 class BackendUnavailableError(WireguardError):
     """Neither the kernel nor wireguard-go can carry WireGuard here, or not the one demanded."""

@@ -14,6 +14,7 @@ from powernode_agent.model.status import Backend as BackendKind
 from powernode_agent.model.status import WireguardDevice, WireguardPeer
 from powernode_agent.model.values import PrivateKey, PublicKey
 from powernode_agent.wireguard.difference import EndpointMemory
+from powernode_agent.wireguard.errors import WireguardError
 from powernode_agent.wireguard.port import Device, DevicePeer
 from powernode_agent.wireguard.target import PeerTarget
 
@@ -34,11 +35,26 @@ class Slot:
     """`device` in the words of the model, made when someone asks."""
     public: tuple[PrivateKey, PublicKey] | None = None
     """The last private key and its public half: computing it costs more than a reconcile."""
+    unmarked: bool = False
+    """Whether the link had no alias when it was last looked at: then its device has to say whose it is."""
+    keys: set[PrivateKey] = field(default_factory=set)
+    """Private keys that this network's link has had while it was ours, and the one it is to have."""
+    refused: WireguardError | None = None
+    """Why a link without alias is not taken for ours."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """A read that started before a write must not be taken for what came after it."""
 
     def learn(self, device: Device | None, *, moving: bool = False) -> None:
         self.known, self.device, self.shown, self.moving = True, device, None, moving
+
+    def owns(self, device: Device | None, desired: PrivateKey | None) -> bool:
+        """Whether a link without alias that has this device is ours: it has no key and no peers yet,
+        as one that we have just made, or it has a key of ours. `desired` is one more of these."""
+        if device is None or (device.private_key is None and not device.peers):
+            return True
+        return device.private_key is not None and (
+            device.private_key == desired or device.private_key in self.keys
+        )
 
     def public_of(self, private: PrivateKey) -> PublicKey:
         """The public half of the device's key."""

@@ -4,6 +4,9 @@ Guarantees: a plan compares with the last observation, so one changed peer among
 small write and no read; what this room wrote is known without reading it back. A device whose read or
 write failed is *unknown* until the next good read: nothing is planned for it, least of all on the
 assumption that it is empty.
+
+Whose a link of our name is says its alias; without one, its device (`Slot.owns`). A link that is not
+known to be ours is left alone, by the other rooms too: its plan is one step that cannot succeed.
 """
 
 from __future__ import annotations
@@ -16,16 +19,18 @@ from dataclasses import replace
 
 from powernode_agent.errors import AgentError
 from powernode_agent.model.change import Change, Phase, Verb
-from powernode_agent.model.network import Network
+from powernode_agent.model.keys import public_key_of
+from powernode_agent.model.network import Network, PlatformKey
 from powernode_agent.model.status import Backend as BackendKind
 from powernode_agent.model.status import WireguardDevice
-from powernode_agent.model.values import NetworkId, PublicKey
+from powernode_agent.model.values import NetworkId, PrivateKey, PublicKey, link_alias
 from powernode_agent.wireguard import describe
 from powernode_agent.wireguard.difference import Difference, EndpointMemory, difference
 from powernode_agent.wireguard.errors import (
     ForeignLinkError,
     ListenPortInUseError,
     WireguardError,
+    unmarked_link,
 )
 from powernode_agent.wireguard.host import udp_port_taken
 from powernode_agent.wireguard.port import (
@@ -91,12 +96,19 @@ class Wireguard:
                 slot.link = network.link
             # What was seen before stands until then: who asks for the status meanwhile must not be told
             # that nothing was measured.
+            key = network.interface.key
+            desired = key.private_key if isinstance(key, PlatformKey) else None
+            alias = self._alias_of(network.link)
+            slot.unmarked = not alias
             try:
-                self._check_alias(network)
-                await self._read(slot)
+                _check_alias(network, alias)
+                await self._read(slot, network.id, desired)
             except WireguardError as error:
                 slot.forget()
+                # What has no alias and cannot be read is not known to be ours.
+                slot.refused = error if alias == "" else None
                 return error
+            slot.refused = None
             return None
 
     async def poll_handshakes(
@@ -160,8 +172,18 @@ class Wireguard:
         changes: list[Change] = []
         for network_id, target in targets.items():
             slot = self._slots.get(network_id)
-            if slot is None or not slot.known:
+            if slot is None:
                 continue
+            if slot.unmarked and slot.known and not slot.owns(slot.device, target.private_key):
+                # A key that the node made itself is told here first.
+                slot.refused = _foreign(slot, network_id)
+                slot.forget()
+            if slot.refused is not None:
+                changes.append(self._refusal(target, slot.refused))
+            if not slot.known:
+                continue
+            if remember:
+                slot.keys.add(target.private_key)
             found = difference(
                 target, slot.device, slot.endpoints, slot.applied, self._now(), self._throwaway
             )
@@ -174,6 +196,16 @@ class Wireguard:
             if found.listen_port is not None:
                 changes += self._vacate(network_id, found.listen_port, targets)
         return changes
+
+    def _refusal(self, target: DeviceTarget, error: WireguardError) -> Change:
+        """Stands for all that would be done to the link, and holds it back (`Step.hinders`): to other
+        rooms a link without alias looks like one that was just made."""
+
+        async def apply() -> None:
+            raise error
+
+        line = f"make WireGuard link {target.link}, once the link of that name is out of the way"
+        return Change(self.name, target.network_id, Phase.DEVICE, Verb.ADD, (line,), apply)
 
     def _vacate(
         self, network_id: NetworkId, port: int, targets: Mapping[NetworkId, DeviceTarget]
@@ -259,7 +291,9 @@ class Wireguard:
             )
         return changes
 
-    async def _read(self, slot: Slot) -> None:
+    async def _read(self, slot: Slot, network_id: NetworkId, desired: PrivateKey | None) -> None:
+        """Learn what the device is. Raises ForeignLinkError for one without alias that is not ours; while
+        no key of ours is known, `plan` tells."""
         former = None
         if self._predecessor is not None:
             former = await self._predecessor.read(slot.link)
@@ -267,6 +301,10 @@ class Wireguard:
             slot.learn(former, moving=True)
         else:
             slot.learn(await self._backend.read(slot.link))
+        if slot.unmarked and (desired or slot.keys) and not slot.owns(slot.device, desired):
+            raise _foreign(slot, network_id)
+        if slot.device is not None and slot.device.private_key is not None and not slot.unmarked:
+            slot.keys.add(slot.device.private_key)
 
     async def _apply_move(self, slot: Slot, target: DeviceTarget, device: Device) -> None:
         """The device as it was read, whatever the target: the other changes of the plan start there."""
@@ -284,8 +322,15 @@ class Wireguard:
                 return
             slot.forget()
             await self._backend.create(target.link)
+            device = await self._backend.read(target.link)
+            if not slot.owns(device, target.private_key):
+                # Somebody else was quicker.
+                slot.learn(device)
+                error = _foreign(slot, target.network_id)
+                slot.forget()
+                raise error
             try:
-                slot.learn(await self._backend.read(target.link))
+                slot.learn(device)
                 await self._configure(slot, target, found)
             except WireguardError:
                 # It bears no mark yet: should the network be taken away now, nobody would know it.
@@ -310,7 +355,7 @@ class Wireguard:
         async with slot.lock:
             if not slot.known and not slot.moving:
                 # An earlier step failed: peers that have to go must not wait for it.
-                await self._read(slot)
+                await self._read(slot, target.network_id, target.private_key)
             before = slot.device.peers if slot.device is not None else {}
             await self._write(slot, target, DeviceWrite(peers=peers))
         slot.applied.update(target.peers)
@@ -352,16 +397,22 @@ class Wireguard:
 
         return apply
 
-    def _check_alias(self, network: Network) -> None:
-        alias = self._alias_of(network.link)
-        if alias and alias != network.alias:
-            raise ForeignLinkError(network.link, f"alias {alias!r}", f"alias {network.alias!r}")
-
     def _slot(self, network_id: NetworkId) -> Slot:
         return self._slots.setdefault(network_id, Slot())
 
     def _throwaway(self) -> PublicKey:
         return PublicKey(base64.b64encode(self._randomness(32)).decode("ascii"))
+
+
+def _check_alias(network: Network, alias: str | None) -> None:
+    if alias and alias != network.alias:
+        raise ForeignLinkError(network.link, f"alias {alias!r}", f"alias {network.alias!r}")
+
+
+def _foreign(slot: Slot, network_id: NetworkId) -> ForeignLinkError:
+    device = slot.device or Device()
+    public = None if device.private_key is None else public_key_of(device.private_key)
+    return unmarked_link(slot.link, link_alias(network_id), public, len(device.peers))
 
 
 def _unknown(target: DeviceTarget) -> WireguardError:

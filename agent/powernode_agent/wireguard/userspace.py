@@ -214,7 +214,8 @@ class Userspace:
                 link,
                 otherwise,
                 f"an end within {GONE_TIMEOUT:.0f} s",
-                f"look for it: pgrep -af 'wireguard-go {link}'",
+                f"look for it: pgrep -af 'wireguard-go {link}'; if its link has another name now (look "
+                "with `ip -d link show type tun`), `ip link delete` that one, and it ends",
             ) from None
 
 

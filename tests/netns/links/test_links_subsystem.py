@@ -131,6 +131,12 @@ class Room:
         listed = self.namespace.ip_json("addr", "show", "dev", link)[0]["addr_info"]
         return {f"{a['local']}/{a['prefixlen']}" for a in listed if a["scope"] != "link"}
 
+    def lasts(self, link: str = LINK) -> bool:
+        """Whether iproute2 says "forever" of every lifetime."""
+        listed = self.namespace.ip_json("addr", "show", "dev", link)[0]["addr_info"]
+        lives = {a[life] for a in listed for life in ("valid_life_time", "preferred_life_time")}
+        return lives == {0xFFFFFFFF}
+
     def our_routes(self, link: str = LINK) -> set[str]:
         return {
             entry["dst"]
@@ -150,6 +156,7 @@ class Room:
             and shown["ifalias"] == "powernode-sdwan:net-core"
             and "UP" in shown["flags"]
             and self.addresses() == {"fd00:1::1/128", "10.9.0.1/32"}
+            and self.lasts()
             and self.our_routes() == {"fd00:1::/64", "10.9.0.0/16", "10.20.0.0/16"}
         )
 
@@ -210,6 +217,9 @@ async def test_a_plan_made_before_the_link_exists_is_carried_out_after(room: Roo
         f"addr del 10.9.0.1/32 dev {LINK}",
         f"addr add fd00:1::99/128 dev {LINK}",
         f"addr add 10.9.0.1/16 dev {LINK}",
+        f"addr change fd00:1::1/128 dev {LINK} preferred_lft 100 valid_lft 200",
+        f"addr change fd00:1::1/128 dev {LINK} preferred_lft 0",
+        f"addr change 10.9.0.1/32 dev {LINK} preferred_lft 100 valid_lft 200",
         f"-6 route del fd00:1::/64 dev {LINK}",
         f"route del 10.20.0.0/16 dev {LINK}",
         f"route add 10.33.0.0/16 dev {LINK} proto 241",
@@ -439,6 +449,31 @@ async def test_links_of_networks_we_have_left_are_found_by_their_marks(room: Roo
     await room.netlink.settle()
     assert room.links.leftovers(state_of(network())) == {}
     assert room.links.leftovers(state_of(network(), networks=False)) == {LINK: CORE}
+
+
+async def test_a_renamed_link_of_ours_goes_so_that_it_can_be_made_anew(room: Room) -> None:
+    index = room.namespace.tun(LINK)
+    await room.converge(network())
+    room.namespace.tun("other0")  # somebody's, without our alias
+    room.namespace.ip("link", "set", LINK, "down")
+    room.namespace.ip("link", "set", LINK, "name", "foo")
+    changes = await room.plan(network())
+    assert (changes[0].phase, changes[0].network) == (Phase.CLEAR, None)
+    assert changes[0].lines == (f"remove link foo: it is {LINK}, renamed",)
+    await changes[0].apply()
+    assert room.namespace.tun(LINK) != index
+    await room.converge(network())
+    assert room.is_right()
+    assert {each["ifname"] for each in room.namespace.ip_json("link")} >= {LINK, "other0"}
+    assert "foo" not in {each["ifname"] for each in room.namespace.ip_json("link")}
+
+
+async def test_a_copy_of_our_alias_beside_our_link_is_left_alone(room: Room) -> None:
+    room.namespace.tun(LINK)
+    await room.converge(network())
+    room.namespace.tun("other0")
+    room.namespace.ip("link", "set", "other0", "alias", "powernode-sdwan:net-core")
+    assert await room.plan(network()) == []
 
 
 async def test_the_observation_of_a_link_is_what_ip_says(room: Room) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Network, ip_address, ip_network
 
 import pytest
@@ -59,6 +60,18 @@ def test_an_ipv6_address_with_another_length_is_replaced_and_not_removed() -> No
     assert steps.replaced == (old,)
     assert [str(a) for a in steps.added] == ["fd00:1::1/128"]
     assert unwanted_addresses(target(), [old]) == ()
+
+
+@pytest.mark.parametrize(("address", "length"), [("fd00:1::1", 128), ("10.9.0.1", 32)])
+def test_an_address_whose_lifetime_ends_is_kept(address: str, length: int) -> None:
+    """Not removed and added: no packet to it may be lost."""
+    wanted = target(addresses=(address,))
+    ending = replace(held(address, length), expires=True)
+    steps = link_steps(wanted, RIGHT, [ending])
+    assert steps == LinkSteps(kept=(ending,))
+    assert unwanted_addresses(wanted, [ending]) == ()
+    stray = replace(held("fd00:9::1", 128), expires=True)
+    assert link_steps(wanted, RIGHT, [held(address, length), stray]) == LinkSteps()
 
 
 def test_an_ipv4_address_with_another_length_is_removed_after_the_right_one_came() -> None:

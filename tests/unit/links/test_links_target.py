@@ -85,6 +85,14 @@ def test_a_target_takes_the_routes_that_paths_decided() -> None:
     assert Setting("net/ipv4/conf/wg-sdwan-core/forwarding", "1") in target.settings
 
 
+def test_a_target_leaves_out_the_address_that_paths_withholds() -> None:
+    network_id = NetworkId("n1")
+    own = IPv6Address("fd00:1::1")
+    carrying = Carrying(network_id, {}, frozenset(), withheld=frozenset({own}))
+    target = compile_links(_state(PeerRole.HUB), {network_id: carrying}, {})[network_id]
+    assert target.addresses == frozenset()
+
+
 class FakeSysctls:
     """Settings in a dictionary."""
 

@@ -211,6 +211,56 @@ def test_the_underlay_never_goes_into_the_tunnel_that_it_carries() -> None:
     assert "endpoint" in refused_alone(ip_network("203.0.113.0/24"), *everything)
 
 
+IPV4_OVERLAY = IPv4Network("100.64.0.0/24")
+
+
+def test_an_overlay_prefix_that_covers_the_platform_is_neither_routed_nor_lived_in() -> None:
+    """The rest of the network goes on, and so does a path inside it that covers nothing of it."""
+    half = ip_network("100.64.0.128/25")
+    peer = make_peer("hub-1", 1, (OVERLAY, LAN, half))
+    network = make_network([peer], [make_path("lan", LAN, HUB_1), make_path("half", half, HUB_1)])
+    platform = IPv4Address("100.64.0.77")
+    carrying = decide(network, {}, PathMemory(), 0.0, False, frozenset({platform})).carrying
+    assert carrying.routes == {OVERLAY, LAN, half}
+    assert carrying.withheld == {IPv4Address("100.64.0.200")}
+    (sentence,) = carrying.refused
+    for part in ("network core", "100.64.0.0/24", "100.64.0.77", "platform", "100.64.0.200"):
+        assert part in sentence
+    assert "make the network anew" in sentence
+
+
+def test_a_ula_overlay_that_covers_an_endpoint_is_refused_and_names_the_peer() -> None:
+    inside = Endpoint(IPv6Address("fd00:abcd:1::ff:1"), 51820)
+    peer = replace(make_peer("hub-1", 1), endpoint=inside)
+    network = make_network([peer], [make_path("overlay", OVERLAY, HUB_1)])
+    carrying = decide(network, {}, PathMemory(), 0.0, False).carrying
+    assert carrying.routes == {IPV4_OVERLAY}
+    assert carrying.withheld == {OVERLAY[200]}
+    overlay, path = carrying.refused
+    for sentence in (overlay, path):
+        assert "fd00:abcd:1::ff:1 (the endpoint of peer hub-1" in sentence
+
+
+def test_an_overlay_prefix_is_back_once_the_underlay_has_left_it() -> None:
+    before = decide(TWO_HUBS, {}, PathMemory(), 0.0, False, frozenset({OVERLAY[9]}))
+    assert OVERLAY not in before.carrying.routes
+    after = decide(TWO_HUBS, {}, before.memory, 1.0, False)
+    assert after.carrying == decide(TWO_HUBS, {}, PathMemory(), 1.0, False).carrying
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([OVERLAY, IPV4_OVERLAY, LAN]),
+    st.integers(min_value=0, max_value=(1 << 16) - 1),
+)
+def test_control_traffic_is_never_routed_into_the_tunnel(prefix: Prefix, offset: int) -> None:
+    address = prefix[offset % prefix.num_addresses]
+    carrying = decide(TWO_HUBS, {}, PathMemory(), 0.0, False, frozenset({address})).carrying
+    assert not [routed for routed in carrying.routes if address in routed]
+    own = TWO_HUBS.network.interface
+    assert address not in {own.address, own.overlay_ipv4} - carrying.withheld
+
+
 def test_a_second_candidate_that_may_carry_it_does_and_the_first_is_reported() -> None:
     network = make_network(
         [make_peer("hub-1", 1, ()), make_peer("hub-2", 2)], [make_path("lan", LAN, HUB_1, HUB_2)]
@@ -218,7 +268,8 @@ def test_a_second_candidate_that_may_carry_it_does_and_the_first_is_reported() -
     carrying = decide(network, {}, PathMemory(), 0.0, False).carrying
     (choice,) = carrying.choices
     assert (choice.peer_id, choice.local) == (HUB_2, False)
-    assert len(carrying.refused) == 1
+    (sentence,) = carrying.refused
+    assert "permit it there, or take the peer from the path" in sentence
 
 
 def test_a_candidate_without_a_key_is_passed_over_until_it_has_one() -> None:

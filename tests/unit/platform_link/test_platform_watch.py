@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -101,6 +101,38 @@ async def test_gap_asks_for_a_snapshot(platform: FakePlatform, identity: Identit
     assert not any(isinstance(s, Away) for s in sink.states[1:])
 
 
+class CountingClock(SystemClock):
+    """Tells what was slept, and does not sleep it: it goes on by that much."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return super().monotonic() + sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds >= 30:
+            # A look at the certificate, not a wait between attempts.
+            await asyncio.Event().wait()
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def counting(
+    identity: Identity, sink: RecordingSink, clock: CountingClock
+) -> AsyncIterator[None]:
+    """Follows at the pace of a real node, by a clock that only counts."""
+    source = PlatformSource(Link(agent_channel), FakeIdentities(identity), None, clock, "1", Pace())
+    running = asyncio.create_task(source.run(sink))
+    try:
+        yield
+    finally:
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
 async def test_snapshots_in_vain_are_not_a_hot_loop(
     platform: FakePlatform, identity: Identity
 ) -> None:
@@ -111,26 +143,64 @@ async def test_snapshots_in_vain_are_not_a_hot_loop(
         yield delta(5, 6)
         await asyncio.Event().wait()
 
-    class CountingClock(SystemClock):
-        slept: list[float] = []  # noqa: RUF012
-
-        async def sleep(self, seconds: float) -> None:
-            if seconds >= 30:
-                # A look at the certificate, not a wait between attempts.
-                await asyncio.Event().wait()
-            self.slept.append(seconds)
-            await asyncio.sleep(0)
-
     clock = CountingClock()
     platform.script = always_bad
-    sink = RecordingSink()
-    source = PlatformSource(Link(agent_channel), FakeIdentities(identity), None, clock, "1", Pace())
-    running = asyncio.create_task(source.run(sink))
-    await until(lambda: len(platform.watches) >= 12, "twelve snapshots")
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    async with counting(identity, RecordingSink(), clock):
+        await until(lambda: len(platform.watches) >= 12, "twelve snapshots")
     # Full jitter may give a short wait by chance, but not all of them, once the ceiling is 30 s.
+    assert max(clock.slept) > 2.0
+
+
+def _rejecting(bad: Callable[[int], bool]) -> RecordingSink:
+    """A sink that refuses these revisions, but no delta that does not fit."""
+    sink = RecordingSink()
+
+    def judge(offer: Offer) -> Verdict | None:
+        if isinstance(offer, Snapshot):
+            return Verdict.REJECTED if bad(offer.chunks[0].part.revision) else None
+        fits = isinstance(offer, DeltaOffer) and offer.delta.base_revision == sink.revision
+        if fits and isinstance(offer, DeltaOffer) and bad(offer.delta.upserts.revision):
+            return Verdict.REJECTED
+        return None
+
+    sink.judge = judge
+    return sink
+
+
+async def test_a_correction_is_taken_at_once_after_many_refusals(
+    platform: FakePlatform, identity: Identity
+) -> None:
+    """Each node for itself would wait for up to half a minute, and the network be split meanwhile."""
+    last = 16
+    clock, sink = CountingClock(), _rejecting(lambda revision: 1 < revision < last)
+    async with counting(identity, sink, clock):
+        await until(lambda: sink.delivered == [1], "snapshot")
+        for revision in range(2, last + 1):
+            offers = len(sink.offers)
+            assert await platform.push() == revision
+            # The first comes as a delta alone, the others as one that does not fit, then whole.
+            more = 1 if revision == 2 else 2
+            await until(lambda: len(sink.offers) == offers + more, f"revision {revision}")  # noqa: B023
+        await until(lambda: sink.delivered == [1, last], "the correction")
+    assert len(clock.slept) >= last - 2
+    assert max(clock.slept) <= Pace().shortest
+    assert clock.slept[0] == 0.0
+
+
+async def test_the_same_refused_state_again_and_again_is_not_a_hot_loop(
+    platform: FakePlatform, identity: Identity
+) -> None:
+    async def stubborn(
+        request: pb.WatchDesiredStateRequest,
+    ) -> AsyncIterator[pb.WatchDesiredStateResponse]:
+        yield chunk(6)
+        yield delta(6, 7)
+        await asyncio.Event().wait()
+
+    clock, sink = CountingClock(), _rejecting(lambda revision: revision > 1)
+    platform.script = stubborn
+    async with counting(identity, sink, clock):
+        await until(lambda: len(platform.watches) >= 14, "fourteen snapshots")
     assert max(clock.slept) > 2.0
 
 
