@@ -92,6 +92,7 @@ def only_network(document: Mapping[str, JSON], wanted: str) -> dict[str, JSON]:
     def of_network(key: str) -> list[Mapping[str, JSON]]:
         return [item for item in items(document, key) if item.get("network_id") == own]
 
+    subjects = {own, "", *(peer.get("id") for peer in of_network("peers"))}
     return {
         **document,
         "state": network.get("state"),
@@ -100,6 +101,13 @@ def only_network(document: Mapping[str, JSON], wanted: str) -> dict[str, JSON]:
         "paths": of_network("paths"),
         "outcomes": of_network("outcomes"),
         "endpoint_candidates": of_network("endpoint_candidates"),
+        "firewalls": of_network("firewalls"),
+        "port_mappings": of_network("port_mappings"),
+        "warnings": [
+            warning
+            for warning in items(document, "warnings")
+            if subjects & {warning.get("subject_id"), warning.get("network")}
+        ],
         "problems": [
             problem
             for problem in items(document, "problems")

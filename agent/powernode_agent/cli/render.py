@@ -1,7 +1,7 @@
 """Documents -> text for a person: pure, from JSON to lines.
 
-Every state word stands beside its evidence and age, or says "not measured"; every FAIL line ends in
-the next command to type. Text from outside loses its control characters before it meets a terminal.
+Every state word stands beside its evidence and age, or says "not measured"; every FAIL and WARN line
+ends in the next thing to do. Text from outside loses its control characters before it meets a terminal.
 """
 
 from __future__ import annotations
@@ -46,20 +46,26 @@ def part(document: Object, key: str) -> Object:
 def render_status(document: Object, width: int | None, color: bool) -> str:
     """The status screen. `width` in columns, None: unlimited."""
     lines = [_head(document), _revision_line(document)]
-    problems = items(document, "problems")
-    for problem in problems[:MAX_PROBLEMS]:
-        lines += _problem_lines(problem, width, color)
-    if len(problems) > MAX_PROBLEMS:
-        more = f"{len(problems) - MAX_PROBLEMS} more of these"
-        lines += _problem_lines(
-            {"text": more, "next": "powernode-agent status --json"}, width, color
-        )
+    lines += _bounded(
+        [
+            ("FAIL", text_of(each, "text"), text_of(each, "next"))
+            for each in items(document, "problems")
+        ],
+        width,
+        color,
+    )
+    lines += _bounded([_warning_parts(each) for each in items(document, "warnings")], width, color)
     networks = items(document, "networks")
     if networks:
         lines += [
             "",
             *render_table(_NETWORK_COLUMNS, [_network_row(n) for n in networks], width, color),
         ]
+    lines += [_firewall_line(firewall) for firewall in items(document, "firewalls")]
+    mappings = items(document, "port_mappings")
+    if mappings:
+        rows = [_mapping_row(mapping) for mapping in mappings]
+        lines += ["", *render_table(_MAPPING_COLUMNS, rows, width, color)]
     peers = items(document, "peers")
     if peers:
         lines += ["", *render_table(_PEER_COLUMNS, [_peer_row(p) for p in peers], width, color)]
@@ -117,12 +123,46 @@ def _revision_line(document: Object) -> str:
     )
 
 
-def _problem_lines(problem: Object, width: int | None, color: bool) -> list[str]:
-    text, following = text_of(problem, "text"), text_of(problem, "next")
-    fail = paint("FAIL", "red", color)
-    if width is None or len(f"FAIL {text}   -> {following}") <= width:
-        return [f"{fail} {text}   -> {following}"]
-    return [f"{fail} {text}", f"     -> {following}"]
+_Finding = tuple[str, str, str]
+"""How bad in a word, what was found, and what to do."""
+
+
+def _bounded(findings: Sequence[_Finding], width: int | None, color: bool) -> list[str]:
+    """The first of them, and how many more there are."""
+    shown = list(findings[:MAX_PROBLEMS])
+    if len(findings) > MAX_PROBLEMS:
+        more = f"{len(findings) - MAX_PROBLEMS} more of these"
+        shown.append((findings[MAX_PROBLEMS][0], more, "powernode-agent status --json"))
+    return [line for finding in shown for line in _finding_lines(finding, width, color)]
+
+
+def _finding_lines(finding: _Finding, width: int | None, color: bool) -> list[str]:
+    word, text, following = finding
+    painted = paint(word, _WORD_COLORS.get(word, ""), color)
+    if width is None or len(f"{word} {text}   -> {following}") <= width:
+        return [f"{painted} {text}   -> {following}"]
+    return [f"{painted} {text}", f"     -> {following}"]
+
+
+_WORD_COLORS: Final = {"FAIL": "red", "WARN": "yellow"}
+_SEVERITY_WORDS: Final = {"critical": "FAIL", "warning": "WARN", "info": "INFO"}
+
+
+def _warning_parts(warning: Object) -> _Finding:
+    return (
+        _SEVERITY_WORDS.get(text_of(warning, "severity"), "WARN"),
+        f"{text_of(warning, 'code')}  {text_of(warning, 'evidence')}",
+        text_of(warning, "fix"),
+    )
+
+
+def _firewall_line(firewall: Object) -> str:
+    rules, dropped = number_of(firewall, "rules"), number_of(firewall, "dropped_packets")
+    return (
+        f"FIREWALL {text_of(firewall, 'network')}: "
+        f"rules in force {NOT_MEASURED if rules is None else int(rules)}, "
+        f"packets dropped {NOT_MEASURED if dropped is None else size_text(dropped)}"
+    )
 
 
 _NETWORK_COLUMNS: Final = (
@@ -133,6 +173,11 @@ _NETWORK_COLUMNS: Final = (
 _PEER_COLUMNS: Final = (
     Column("PEER"), Column("NETWORK"), Column("PATH", optional=True), Column("STATE", colored=True),
     Column("HANDSHAKE"), Column("RTT"), Column("RX/TX", optional=True), Column("", optional=True),
+)  # fmt: skip
+
+_MAPPING_COLUMNS: Final = (
+    Column("MAPPING"), Column("NETWORK", optional=True), Column("OUTSIDE"), Column("INSIDE"),
+    Column("STATE", colored=True), Column("CONNECTIONS", optional=True), Column("", optional=True),
 )  # fmt: skip
 
 
@@ -158,6 +203,19 @@ def _peer_counts(counts: Object) -> str:
         return f"?/{int(total)}"
     # An unmeasured peer is neither connected nor not: the count says how many those are.
     return f"{int(connected)}/{int(total)}" + (f", {int(unknown)} unknown" if unknown else "")
+
+
+def _mapping_row(mapping: Object) -> Sequence[str]:
+    connections = number_of(mapping, "connections")
+    return (
+        text_of(mapping, "id"),
+        text_of(mapping, "network"),
+        text_of(mapping, "external") or "-",
+        text_of(mapping, "internal") or "-",
+        text_of(mapping, "result").replace("_", " ") or NOT_MEASURED,
+        NOT_MEASURED if connections is None else size_text(connections),
+        text_of(mapping, "message"),
+    )
 
 
 def _peer_row(peer: Object) -> Sequence[str]:

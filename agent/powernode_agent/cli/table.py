@@ -8,8 +8,8 @@ from typing import Final
 
 _COLORS: Final = {"red": "31", "green": "32", "yellow": "33"}
 _STATE_COLORS: Final = {
-    "ok": "green", "connected": "green", "degraded": "red", "silent": "red", "handshaking": "yellow",
-    "handshake_pending": "yellow", "not measured": "yellow",
+    "ok": "green", "connected": "green", "degraded": "red", "error": "red", "silent": "red",
+    "handshaking": "yellow", "handshake_pending": "yellow", "not measured": "yellow",
 }  # fmt: skip
 
 

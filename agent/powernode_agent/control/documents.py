@@ -15,11 +15,14 @@ from powernode_agent.control.problems import find_problems, network_state, overa
 from powernode_agent.control.protocol import JSON, reasons_document
 from powernode_agent.model.change import Change
 from powernode_agent.model.status import (
+    FirewallStatus,
+    HealthWarning,
     NetworkStatus,
     NodeStatus,
     PathStatus,
     PeerState,
     PeerStatus,
+    PortMappingStatus,
     RejectedRevision,
     SubsystemOutcome,
 )
@@ -75,6 +78,20 @@ def status_document(status: NodeStatus, now: float) -> Document:
             {"network_id": candidate.network_id, "endpoint": str(candidate.endpoint)}
             for candidate in status.endpoint_candidates
         ],
+        "firewalls": [
+            _firewall(status, firewall)
+            for firewall in sorted(
+                status.firewalls.values(), key=lambda each: _name(status, each.network_id)
+            )
+        ],
+        "port_mappings": [
+            _port_mapping(status, mapping)
+            for mapping in sorted(
+                status.port_mappings.values(),
+                key=lambda each: (_name(status, each.network_id), each.id),
+            )
+        ],
+        "warnings": [_warning(warning, now) for warning in status.warnings],
         "problems": [
             {
                 "subject": problem.subject,
@@ -221,6 +238,42 @@ def _outcome(outcome: SubsystemOutcome, now: float) -> Document:
         "message": outcome.message,
         "since": outcome.since,
         "age_s": _age(outcome.since, now),
+    }
+
+
+def _firewall(status: NodeStatus, firewall: FirewallStatus) -> Document:
+    return {
+        "network_id": firewall.network_id,
+        "network": _name(status, firewall.network_id),
+        "rules": firewall.rules,
+        "dropped_packets": firewall.dropped_packets,
+    }
+
+
+def _port_mapping(status: NodeStatus, mapping: PortMappingStatus) -> Document:
+    return {
+        "id": mapping.id,
+        "network_id": mapping.network_id,
+        "network": _name(status, mapping.network_id),
+        "external": mapping.external,
+        "internal": mapping.internal,
+        "result": mapping.result.value,
+        "message": mapping.message,
+        "connections": mapping.connections,
+    }
+
+
+def _warning(warning: HealthWarning, now: float) -> Document:
+    return {
+        "code": warning.code,
+        "severity": warning.severity.value,
+        "subject_id": warning.subject_id,
+        "network": warning.network_id,
+        "evidence": warning.evidence,
+        "cause": warning.cause,
+        "fix": warning.fix,
+        "since": warning.since,
+        "age_s": _age(warning.since, now),
     }
 
 

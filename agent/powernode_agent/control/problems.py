@@ -15,7 +15,9 @@ from powernode_agent.model.status import (
     NodeStatus,
     PeerState,
     PeerStatus,
+    PortMappingStatus,
     Result,
+    Severity,
     SubsystemOutcome,
 )
 from powernode_agent.model.values import NetworkId
@@ -38,7 +40,7 @@ class Problem:
 
 
 def find_problems(status: NodeStatus, now: float) -> list[Problem]:
-    """All findings, causes before symptoms: the node, then outcomes, links, peers."""
+    """All findings, causes before symptoms: the node, then outcomes, links, mappings, peers."""
     found = _node_problems(status, now)
     found += [
         _outcome_problem(status, outcome, now)
@@ -55,6 +57,11 @@ def find_problems(status: NodeStatus, now: float) -> list[Problem]:
                     f"ip -d link show {network.link}",
                 )
             )
+    found += [
+        _mapping_problem(status, mapping)
+        for mapping in sorted(status.port_mappings.values(), key=lambda each: each.id)
+        if mapping.result is Result.ERROR
+    ]
     ports = {network.network_id: network.listen_port for network in status.networks.values()}
     by_network: dict[NetworkId, list[PeerStatus]] = defaultdict(list)
     for peer in status.peers.values():
@@ -68,11 +75,17 @@ def find_problems(status: NodeStatus, now: float) -> list[Problem]:
 
 
 def network_state(status: NodeStatus, network: NetworkStatus) -> str:
-    """ok, degraded or not_measured, from the network's link, peers and outcomes."""
+    """ok, degraded or not_measured, from the network's link, peers, firewall and outcomes."""
     own = [peer for peer in status.peers.values() if peer.network_id == network.network_id]
     results = [
         outcome.result for outcome in status.outcomes if outcome.network_id == network.network_id
     ]
+    results += [
+        mapping.result
+        for mapping in status.port_mappings.values()
+        if mapping.network_id == network.network_id
+    ]
+    firewall = status.firewalls.get(network.network_id)
     if (
         network.up is False
         or Result.ERROR in results
@@ -81,6 +94,7 @@ def network_state(status: NodeStatus, network: NetworkStatus) -> str:
         return DEGRADED
     unknown = (
         network.up is None
+        or (firewall is not None and firewall.rules is None)
         or Result.NOT_MEASURED in results
         or any(peer.state is None for peer in own)
     )
@@ -88,8 +102,8 @@ def network_state(status: NodeStatus, network: NetworkStatus) -> str:
 
 
 def overall_state(status: NodeStatus, problems: list[Problem]) -> str:
-    """Worst first: any problem, else anything unmeasured, else ok."""
-    if problems:
+    """Worst first: any problem or traffic that is cut, else anything unmeasured, else ok."""
+    if problems or any(each.severity is Severity.CRITICAL for each in status.warnings):
         return DEGRADED
     states = {network_state(status, network) for network in status.networks.values()}
     results = {outcome.result for outcome in status.outcomes}
@@ -141,6 +155,13 @@ def _outcome_problem(status: NodeStatus, outcome: SubsystemOutcome, now: float) 
     where = network.name if network else outcome.network_id or "node"
     text = f"{where}: {outcome.subsystem}: {outcome.message}, for {age_text(now - outcome.since)}"
     return Problem(outcome.subsystem, outcome.network_id, text, LOGS)
+
+
+def _mapping_problem(status: NodeStatus, mapping: PortMappingStatus) -> Problem:
+    network = status.networks.get(mapping.network_id)
+    where = network.name if network else mapping.network_id
+    text = f"{where}: port mapping {mapping.id} ({mapping.external}): {mapping.message}"
+    return Problem(f"port mapping {mapping.id}", mapping.network_id, text, LOGS)
 
 
 def _peer_problem(peer: PeerStatus, port: int | None, now: float) -> Problem | None:

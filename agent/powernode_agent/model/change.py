@@ -20,6 +20,11 @@ class Phase(IntEnum):
     CLEAR = 5
     """What stands in the way of the rest: a link of ours that bears another network's name, a UDP port
     of ours that another network is to have."""
+    GUARD = 7
+    """The filter of a network that must not carry packets without it: before its link exists, and gone
+    only after its link."""
+    FILTER = 8
+    """The filter of a network that has no rules: it keeps overlays apart, and can wait."""
     DEVICE = 10
     """WireGuard devices exist, with key and port."""
     LINK = 20
@@ -28,6 +33,8 @@ class Phase(IntEnum):
     """WireGuard peers and their allowed IPs."""
     ROUTE = 50
     """The agent's own routes."""
+    NAT = 55
+    """Port mappings: their targets can be reached by now."""
     SETTINGS = 60
     """Kernel settings: last, so that a read-only /proc/sys costs forwarding and not the tunnels."""
 
@@ -67,9 +74,10 @@ class Step:
     def hinders(self, other: Step) -> bool:
         """Whether `other` makes no sense while this step fails.
 
-        Without a device nothing of its network can stand, and without an address no route. That is
-        all: a route that a foreign one blocks must not keep a revoked peer in the device, and a
-        setting that cannot be written must not keep a prefix on a dead hub.
+        Without a device nothing of its network can stand, without an address no route, and without
+        the filter that guards it no new peer. That is all: a route that a foreign one blocks must not
+        keep a revoked peer in the device, and a setting that cannot be written must not keep a prefix
+        on a dead hub.
         """
         if self == other:
             return True
@@ -77,6 +85,9 @@ class Step:
             return False
         if self.phase is Phase.DEVICE and self.verb is Verb.ADD:
             return other.verb is not Verb.REMOVE
+        if self.phase is Phase.GUARD:
+            # A door without its lock is not opened to anyone new.
+            return other.phase in (Phase.PEER, Phase.ROUTE) and other.verb is Verb.ADD
         return self.phase is Phase.LINK and other.phase is Phase.ROUTE and other.verb is Verb.ADD
 
 

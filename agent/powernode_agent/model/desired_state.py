@@ -13,18 +13,13 @@ from ipaddress import IPv4Network
 from types import MappingProxyType
 
 from powernode_agent.model.checks import check_id, check_name, raise_if
-from powernode_agent.model.keys import public_key_of
-from powernode_agent.model.network import Network, Path, Peer, PlatformKey
-from powernode_agent.model.values import (
-    Address,
-    NetworkId,
-    NodeId,
-    PathId,
-    PeerId,
-    Prefix,
-    Revision,
-)
-from powernode_agent.model.violation import HIDDEN, Violation, violation
+from powernode_agent.model.network import Network, Path
+from powernode_agent.model.network_state import NetworkState
+from powernode_agent.model.port_mapping import ExternalSide, MappingProtocol, PortMapping
+from powernode_agent.model.values import NetworkId, NodeId, Prefix, Revision
+from powernode_agent.model.violation import Violation, violation
+
+__all__ = ["DesiredState", "NetworkState", "Node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,97 +38,6 @@ class Node:
         if self.account_id:
             check_id(found, which, "account_id", self.account_id)
         raise_if(found)
-
-
-@dataclass(frozen=True)
-class NetworkState:
-    """One network with its peers and paths; refuses duplicates and dangling references."""
-
-    network: Network
-    peers: Mapping[PeerId, Peer] = field(default_factory=dict)
-    paths: Mapping[PathId, Path] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "peers", MappingProxyType(dict(self.peers)))
-        object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
-        found: list[Violation] = []
-        self._check_peers(found)
-        self._check_paths(found)
-        raise_if(found)
-
-    def _check_peers(self, found: list[Violation]) -> None:
-        # Runs over every peer of the network whenever one of them changes: no text is made here
-        # unless there is something to report.
-        network = self.network
-        own = network.interface
-        addresses: dict[Address, Peer | str] = {own.address: "this node"}
-        if own.overlay_ipv4 is not None:
-            addresses[own.overlay_ipv4] = "this node"
-        keys: dict[str, Peer] = {}
-        # WireGuard silently ignores a peer that has the device's own key.
-        own_key = public_key_of(own.key.private_key) if isinstance(own.key, PlatformKey) else None
-        for peer in self.peers.values():
-            if peer.network_id != network.id:
-                found.append(violation(str(peer), "network_id", peer.network_id, network.id))
-            if peer.id == own.peer_id:
-                found.append(violation(str(peer), "id", peer.id, "a peer other than this node"))
-            self._check_address(found, peer, "host_address", peer.host_address, addresses)
-            if peer.host_ipv4 is not None:
-                self._check_address(found, peer, "host_ipv4", peer.host_ipv4, addresses)
-            for name, key in (
-                ("public_key", peer.public_key),
-                ("next_public_key", peer.next_public_key),
-            ):
-                if key is not None and key == own_key:
-                    found.append(violation(str(peer), name, HIDDEN, "not that of this node"))
-                if key is not None and keys.setdefault(key, peer) is not peer:
-                    found.append(violation(str(peer), name, HIDDEN, f"not that of {keys[key]}"))
-
-    def _check_address(
-        self,
-        found: list[Violation],
-        peer: Peer,
-        field_name: str,
-        address: Address,
-        addresses: dict[Address, Peer | str],
-    ) -> None:
-        network = self.network
-        of: str
-        prefix: Prefix | None
-        if address.version == 6:
-            of, prefix = "prefix", network.prefix
-        else:
-            of, prefix = "overlay_ipv4_prefix", network.overlay_ipv4_prefix
-        if prefix is None or address not in prefix:
-            found.append(
-                violation(str(peer), field_name, address, f"inside {of} {prefix or '(none given)'}")
-            )
-        holder = addresses.setdefault(address, peer)
-        if holder is not peer:
-            found.append(violation(str(peer), field_name, address, f"not that of {holder}"))
-
-    def _check_paths(self, found: list[Violation]) -> None:
-        prefixes: dict[Prefix, Path] = {}
-        pinned: set[Address] = set()
-        if self.paths:
-            pinned.update(peer.host_address for peer in self.peers.values())
-            pinned.update(p.host_ipv4 for p in self.peers.values() if p.host_ipv4 is not None)
-        for path in self.paths.values():
-            if path.network_id != self.network.id:
-                found.append(violation(str(path), "network_id", path.network_id, self.network.id))
-            for candidate in path.candidates:
-                if candidate not in self.peers:
-                    found.append(
-                        violation(str(path), "candidates", candidate, f"a peer of {self.network}")
-                    )
-            prefix = path.prefix
-            if prefix.prefixlen == prefix.max_prefixlen and prefix.network_address in pinned:
-                found.append(
-                    violation(str(path), "prefix", prefix, "not the host address of a peer")
-                )
-            other = prefixes.setdefault(prefix, path)
-            if other is not path:
-                found.append(violation(str(path), "prefix", prefix, f"not that of {other}"))
 
 
 @dataclass(frozen=True)
@@ -173,6 +77,7 @@ class DesiredState:
             seen.append(network)
         if len(seen) > 1:
             self._check_paths_across(found)
+        self._check_port_mappings_across(found, ports)
         raise_if(found)
 
     def _check_paths_across(self, found: list[Violation]) -> None:
@@ -207,6 +112,33 @@ class DesiredState:
                         violation(str(path), "prefix", prefix, f"outside of {overlay}")
                         for overlay_ipv4, overlay in overlays_ipv4
                         if overlay is not network and prefix.subnet_of(overlay_ipv4)
+                    )
+
+    def _check_port_mappings_across(
+        self, found: list[Violation], wireguard_ports: Mapping[int, Network]
+    ) -> None:
+        """A host's external ports are one space, and WireGuard's own are not to be given away."""
+        externals: dict[ExternalSide, tuple[Network, PortMapping]] = {}
+        for state in self.networks.values():
+            network = state.network
+            for mapping in state.port_mappings.values():
+                port = mapping.external_port
+                owner = wireguard_ports.get(port)
+                if owner is not None and mapping.protocol is MappingProtocol.UDP:
+                    found.append(
+                        violation(
+                            str(mapping), "external_port", port, f"not WireGuard's own on {owner}"
+                        )
+                    )
+                other, first = externals.setdefault(mapping.external_side, (network, mapping))
+                if other is not network:
+                    found.append(
+                        violation(
+                            str(mapping),
+                            "external_port",
+                            mapping.external,
+                            f"not that of {first} of {other}",
+                        )
                     )
 
 

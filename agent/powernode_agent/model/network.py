@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
-from powernode_agent.model.checks import check_id, check_name, check_routable, raise_if
+from powernode_agent.model.checks import (
+    check_id,
+    check_name,
+    check_routable,
+    is_routable,
+    raise_if,
+)
+from powernode_agent.model.firewall import ACCEPT_ALL, FirewallPolicy
 from powernode_agent.model.values import (
     HANDLE_PATTERN,
     Endpoint,
@@ -131,6 +138,7 @@ class Network:
     interface: Interface
     overlay_ipv4_prefix: IPv4Network | None = None
     pod_subnet_prefix: Prefix | None = None
+    firewall_policy: FirewallPolicy = ACCEPT_ALL
 
     def __post_init__(self) -> None:
         found: list[Violation] = []
@@ -271,9 +279,14 @@ def _covers(outer: Prefix, inner: Prefix) -> bool:
 def _check_endpoint(found: list[Violation], which: str, endpoint: Endpoint) -> None:
     if not 1 <= endpoint.port <= 65535:
         found.append(violation(which, "endpoint", endpoint, "a port from 1 to 65535"))
-    address = endpoint.address
-    if address.is_unspecified or address.is_multicast or address.is_link_local:
+    if not is_routable(ip_network(endpoint.address)):
         # A link-local endpoint would need a scope, which the contract has no room for.
         found.append(
-            violation(which, "endpoint", endpoint, "an address that packets can be sent to")
+            violation(
+                which,
+                "endpoint",
+                endpoint,
+                "a unicast address that packets can be sent to (not loopback, link-local, multicast, "
+                "reserved or IPv4-mapped)",
+            )
         )

@@ -12,6 +12,7 @@ from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
+from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.values import (
     Endpoint,
     NetworkId,
@@ -50,6 +51,16 @@ class Result(Enum):
     OK = "ok"
     ERROR = "error"
     NOT_MEASURED = "not_measured"
+
+
+class Severity(Enum):
+    """How bad a warning is, worst last."""
+
+    INFO = "info"
+    WARNING = "warning"
+    """Something does not work as desired; traffic flows."""
+    CRITICAL = "critical"
+    """Traffic is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +188,46 @@ class EndpointCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class FirewallStatus:
+    """The firewall of one network. `rules`: those in force; `dropped_packets`: dropped and rejected
+    since the table was made. None: not measured."""
+
+    network_id: NetworkId
+    rules: int | None = None
+    dropped_packets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortMappingStatus:
+    """One port mapping. `message`: why not, with an error. `connections`: mapped since the rule was
+    made; None: not measured. `external` and `internal` are what it was told to do, for people."""
+
+    id: PortMappingId
+    network_id: NetworkId
+    result: Result = Result.NOT_MEASURED
+    message: str = ""
+    connections: int | None = None
+    external: str = ""
+    internal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthWarning:
+    """One finding of `health`. `subject_id`: what it is about (a network, a peer, a firewall rule),
+    empty: the node; `network_id`: the network that is on. `evidence` is what was measured, in one
+    sentence; `fix` is what to do. `since` in seconds since the epoch."""
+
+    code: str
+    severity: Severity
+    subject_id: str
+    evidence: str
+    cause: str
+    fix: str
+    since: float
+    network_id: NetworkId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """All of it, at one moment."""
 
@@ -197,3 +248,7 @@ class NodeStatus:
     paths: Mapping[PathId, PathStatus] = field(default_factory=dict)
     outcomes: tuple[SubsystemOutcome, ...] = ()
     endpoint_candidates: tuple[EndpointCandidate, ...] = ()
+    firewalls: Mapping[NetworkId, FirewallStatus] = field(default_factory=dict)
+    """Networks that have something to enforce, and those whose firewall was found at work."""
+    port_mappings: Mapping[PortMappingId, PortMappingStatus] = field(default_factory=dict)
+    warnings: tuple[HealthWarning, ...] = ()

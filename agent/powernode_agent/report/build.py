@@ -11,15 +11,20 @@ from dataclasses import dataclass, field, replace
 
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.desired_state import DesiredState, NetworkState
+from powernode_agent.model.firewall import ACCEPT_ALL
+from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     EndpointCandidate,
+    FirewallStatus,
+    HealthWarning,
     LinkObservation,
     LivenessReading,
     NetworkStatus,
     NodeStatus,
     PathStatus,
     PeerStatus,
+    PortMappingStatus,
     RejectedRevision,
     SubsystemOutcome,
     WireguardDevice,
@@ -27,6 +32,7 @@ from powernode_agent.model.status import (
 )
 from powernode_agent.model.values import NetworkId, PathId, PeerId, PublicKey, Revision
 from powernode_agent.report.peers import measure_peer
+from powernode_agent.report.warnings import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,9 @@ class Observations:
     liveness_epoch: float = 0.0
     """What to add to a reading's `since` to get seconds since the epoch: the prober runs by a clock
     that does not jump, the status by the one that people read."""
+    firewalls: Mapping[NetworkId, FirewallStatus] = field(default_factory=dict)
+    port_mappings: Mapping[PortMappingId, PortMappingStatus] = field(default_factory=dict)
+    """Without their two sides in words: those come from desired state."""
 
 
 def build_status(
@@ -67,6 +76,7 @@ def build_status(
     seen: Observations,
     outcomes: tuple[SubsystemOutcome, ...] = (),
     endpoint_candidates: tuple[EndpointCandidate, ...] = (),
+    warnings: tuple[HealthWarning, ...] = (),
 ) -> NodeStatus:
     """The status at `at`, in seconds since the epoch.
 
@@ -104,6 +114,21 @@ def build_status(
         paths=paths,
         outcomes=outcomes,
         endpoint_candidates=endpoint_candidates,
+        firewalls={
+            network_id: firewall
+            for network_id, network in networks.items()
+            if (firewall := _firewall_status(network, seen)) is not None
+        },
+        port_mappings={
+            mapping_id: replace(
+                seen.port_mappings.get(mapping_id, PortMappingStatus(mapping_id, network_id)),
+                external=mapping.external,
+                internal=mapping.internal,
+            )
+            for network_id, network in networks.items()
+            for mapping_id, mapping in network.port_mappings.items()
+        },
+        warnings=told(warnings),
     )
 
 
@@ -125,6 +150,15 @@ def _network_status(state: NetworkState, seen: Observations) -> NetworkStatus:
         public_key=None if device is None else device.public_key,
         node_keys=seen.node_keys.get(network.id, ()),
     )
+
+
+def _firewall_status(state: NetworkState, seen: Observations) -> FirewallStatus | None:
+    """None: nothing to enforce, and nothing was found at work either."""
+    network = state.network
+    measured = seen.firewalls.get(network.id)
+    if state.firewall_rules or network.firewall_policy != ACCEPT_ALL:
+        return measured or FirewallStatus(network.id)
+    return measured if measured is not None and measured.rules else None
 
 
 def _peers_in_device(

@@ -11,7 +11,6 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from powernode.sdwan.v1 import desired_state_pb2 as pb
-from powernode.sdwan.v1 import firewall_pb2 as firewall_pb
 from powernode_agent.model.desired_state import Node
 from powernode_agent.model.network import (
     Interface,
@@ -24,6 +23,7 @@ from powernode_agent.model.network import (
 )
 from powernode_agent.model.values import NetworkId, NodeId, PeerId
 from powernode_agent.model.violation import HIDDEN, ModelError, Violation
+from powernode_agent.wire.decode_firewall import decode_policy
 from powernode_agent.wire.texts import KEY_EXPECTED, FieldReader
 
 PEER_ROLES: Final = {
@@ -39,12 +39,6 @@ _ROUTING_MODE_EXPECTED: Final = "static (this version of the agent does not rout
 
 _KEY_SOURCE_EXPECTED: Final = "platform or node"
 _KEY_SOURCE_NAMES: Final = {int(number): name for name, number in pb.KeySource.items()}
-
-_POLICY_NAMES: Final = {int(number): name for name, number in firewall_pb.FirewallAction.items()}
-_HARMLESS_POLICIES: Final = (
-    firewall_pb.FIREWALL_ACTION_UNSPECIFIED,
-    firewall_pb.FIREWALL_ACTION_ACCEPT,
-)
 
 
 def decode_node(message: pb.Node, found: list[Violation]) -> Node | None:
@@ -67,14 +61,7 @@ def decode_network(message: pb.Network, found: list[Violation]) -> Network | Non
         number = int(message.routing_mode)
         name = _ROUTING_MODE_NAMES.get(number, "unknown")
         reader.refuse("routing_mode", f"{name} ({number})", _ROUTING_MODE_EXPECTED)
-    policy = message.firewall_policy
-    for field, action in (("ingress", policy.ingress), ("egress", policy.egress)):
-        if action not in _HARMLESS_POLICIES:
-            reader.refuse(
-                f"firewall_policy.{field}",
-                f"{_POLICY_NAMES.get(action, 'unknown')} ({int(action)})",
-                "accept (this version of the agent has no firewall)",
-            )
+    policy = decode_policy(message.firewall_policy, reader)
     interface = _decode_interface(message, prefix, reader)
     try:
         network = Network(
@@ -86,6 +73,7 @@ def decode_network(message: pb.Network, found: list[Violation]) -> Network | Non
             interface=interface,
             overlay_ipv4_prefix=overlay_ipv4_prefix,
             pod_subnet_prefix=pod_subnet_prefix,
+            firewall_policy=policy,
         )
     except ModelError as error:
         found.extend(error.violations)

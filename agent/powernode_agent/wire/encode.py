@@ -23,10 +23,18 @@ from powernode_agent.model.status import (
     PeerState,
     PeerStatus,
     RejectedRevision,
-    Result,
     SubsystemOutcome,
 )
 from powernode_agent.model.values import NetworkId
+from powernode_agent.wire.encode_filter import (
+    RESULTS,
+    encode_firewall,
+    encode_port_mapping,
+    encode_warning,
+    firewall_state,
+    port_mapping_state,
+    warning_states,
+)
 
 _MAX_UINT32: Final = 2**32 - 1
 
@@ -46,15 +54,18 @@ _LIVENESS: Final = {
     Liveness.ALIVE: pb.LIVENESS_ALIVE,
     Liveness.DEAD: pb.LIVENESS_DEAD,
 }
-_RESULTS: Final = {
-    Result.OK: pb.RESULT_OK,
-    Result.ERROR: pb.RESULT_ERROR,
-    Result.NOT_MEASURED: pb.RESULT_UNSPECIFIED,
-}
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_M = TypeVar("_M", pb.NetworkStatus, pb.PeerStatus, pb.PathStatus, pb.SubsystemOutcome)
+_M = TypeVar(
+    "_M",
+    pb.NetworkStatus,
+    pb.PeerStatus,
+    pb.PathStatus,
+    pb.SubsystemOutcome,
+    pb.FirewallStatus,
+    pb.PortMappingStatus,
+)
 _OutcomeKey = tuple[str, NetworkId | None]
 
 
@@ -86,6 +97,9 @@ def full_report(status: NodeStatus, sequence: int) -> pb.StatusReport:
     report.paths.extend(map(_path, status.paths.values()))
     report.outcomes.extend(map(_outcome, status.outcomes))
     report.endpoint_candidates.extend(map(_candidate, status.endpoint_candidates))
+    report.port_mappings.extend(map(encode_port_mapping, status.port_mappings.values()))
+    report.firewalls.extend(map(encode_firewall, status.firewalls.values()))
+    report.warnings.extend(map(encode_warning, status.warnings))
     return report
 
 
@@ -99,7 +113,10 @@ def difference_report(
         or not before.peers.keys() <= after.peers.keys()
         or not before.paths.keys() <= after.paths.keys()
         or not outcomes_before.keys() <= outcomes_after.keys()
+        or not before.port_mappings.keys() <= after.port_mappings.keys()
+        or not before.firewalls.keys() <= after.firewalls.keys()
         or (before.endpoint_candidates and not after.endpoint_candidates)
+        or (before.warnings and not after.warnings)
     )
     if gone:
         return full_report(after, sequence)
@@ -110,6 +127,12 @@ def difference_report(
     report.outcomes.extend(_changed(outcomes_before, outcomes_after, _outcome))
     if before.endpoint_candidates != after.endpoint_candidates:
         report.endpoint_candidates.extend(map(_candidate, after.endpoint_candidates))
+    report.port_mappings.extend(
+        _changed(before.port_mappings, after.port_mappings, encode_port_mapping)
+    )
+    report.firewalls.extend(_changed(before.firewalls, after.firewalls, encode_firewall))
+    if before.warnings != after.warnings:
+        report.warnings.extend(map(encode_warning, after.warnings))
     if before.agent != after.agent:
         report.agent.CopyFrom(_agent(after.agent))
     told = (
@@ -118,6 +141,9 @@ def difference_report(
         or report.paths
         or report.outcomes
         or report.endpoint_candidates
+        or report.port_mappings
+        or report.firewalls
+        or report.warnings
         or report.HasField("agent")
     )
     return report if told or _revisions(before) != _revisions(after) else None
@@ -136,6 +162,9 @@ def urgent_change(before: NodeStatus, after: NodeStatus) -> bool:
         or _differ(_by_key(before.outcomes), _by_key(after.outcomes), _outcome_state)
         or _differ(before.peers, after.peers, _peer_state)
         or _differ(before.paths, after.paths, _path_state)
+        or _differ(before.port_mappings, after.port_mappings, port_mapping_state)
+        or _differ(before.firewalls, after.firewalls, firewall_state)
+        or warning_states(before.warnings) != warning_states(after.warnings)
     )
 
 
@@ -269,7 +298,7 @@ def _outcome(outcome: SubsystemOutcome) -> pb.SubsystemOutcome:
     return pb.SubsystemOutcome(
         subsystem=outcome.subsystem,
         network_id=outcome.network_id or "",
-        result=_RESULTS[outcome.result],
+        result=RESULTS[outcome.result],
         message=outcome.message,
         since_ms=_milliseconds(outcome.since),
     )

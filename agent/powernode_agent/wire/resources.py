@@ -35,7 +35,15 @@ Resource = (
     | flannel_pb.FlannelBootstrap
 )
 
-Kind = service_pb.ResourceKind
+NetworkResource = (
+    state_pb.Peer
+    | state_pb.Path
+    | firewall_pb.FirewallTag
+    | firewall_pb.FirewallRule
+    | port_mapping_pb.PortMapping
+)
+"""What is on a network and what this version of the agent can carry out."""
+
 Key = tuple[int, str]
 """Number of the kind, and id."""
 
@@ -44,6 +52,8 @@ NETWORK: Final = int(service_pb.RESOURCE_KIND_NETWORK)
 PEER: Final = int(service_pb.RESOURCE_KIND_PEER)
 PATH: Final = int(service_pb.RESOURCE_KIND_PATH)
 FIREWALL_TAG: Final = int(service_pb.RESOURCE_KIND_FIREWALL_TAG)
+FIREWALL_RULE: Final = int(service_pb.RESOURCE_KIND_FIREWALL_RULE)
+PORT_MAPPING: Final = int(service_pb.RESOURCE_KIND_PORT_MAPPING)
 
 KIND_NAMES: Final[Mapping[int, str]] = {
     number: name.removeprefix("RESOURCE_KIND_").lower().replace("_", " ")
@@ -56,8 +66,8 @@ FIELD_OF_KIND: Final[Mapping[int, str]] = {
     PATH: "paths",
     int(service_pb.RESOURCE_KIND_VIRTUAL_IP): "virtual_ips",
     FIREWALL_TAG: "firewall_tags",
-    int(service_pb.RESOURCE_KIND_FIREWALL_RULE): "firewall_rules",
-    int(service_pb.RESOURCE_KIND_PORT_MAPPING): "port_mappings",
+    FIREWALL_RULE: "firewall_rules",
+    PORT_MAPPING: "port_mappings",
     int(service_pb.RESOURCE_KIND_BGP_INSTANCE): "bgp_instances",
     int(service_pb.RESOURCE_KIND_ROUTE_POLICY): "route_policies",
     int(service_pb.RESOURCE_KIND_FLANNEL_BOOTSTRAP): "flannel_bootstraps",
@@ -127,9 +137,9 @@ def each_resource(message: state_pb.DesiredState) -> Iterator[tuple[Key, Resourc
     for tag in message.firewall_tags:
         yield (FIREWALL_TAG, tag.id), tag
     for rule in message.firewall_rules:
-        yield (int(service_pb.RESOURCE_KIND_FIREWALL_RULE), rule.id), rule
+        yield (FIREWALL_RULE, rule.id), rule
     for mapping in message.port_mappings:
-        yield (int(service_pb.RESOURCE_KIND_PORT_MAPPING), mapping.id), mapping
+        yield (PORT_MAPPING, mapping.id), mapping
     for instance in message.bgp_instances:
         yield (int(service_pb.RESOURCE_KIND_BGP_INSTANCE), instance.id), instance
     for policy in message.route_policies:

@@ -17,6 +17,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final, TypeVar
 
 from powernode_agent.model.values import (
+    Address,
     Endpoint,
     Prefix,
     PresharedKey,
@@ -59,6 +60,10 @@ class FieldReader:
     def ipv4(self, field: str, text: str) -> IPv4Address | None:
         """An IPv4 address."""
         return self._read(field, text, False, _ipv4, "an IPv4 address")
+
+    def address(self, field: str, text: str) -> Address | None:
+        """An address of either family, which must be there."""
+        return self._read(field, text, True, _address, "an IPv6 or IPv4 address")
 
     def prefix(self, field: str, text: str, *, need: bool = False) -> Prefix | None:
         """A prefix of either family, without host bits."""
@@ -164,6 +169,15 @@ def _ipv4(text: str) -> IPv4Address:
     except (OSError, ValueError):
         raise _UnreadableError("an IPv4 address") from None
     return IPv4Address(packed)
+
+
+def _address(text: str) -> Address:
+    if ":" in text:
+        return _ipv6(text)
+    try:
+        return _ipv4(text)
+    except _UnreadableError:
+        raise _UnreadableError("an IPv6 or IPv4 address") from None
 
 
 def _prefix(text: str) -> Prefix:

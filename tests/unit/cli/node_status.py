@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     Backend,
     EndpointCandidate,
+    FirewallStatus,
+    HealthWarning,
     Liveness,
     LivenessReading,
     NetworkStatus,
@@ -15,8 +19,10 @@ from powernode_agent.model.status import (
     PathStatus,
     PeerState,
     PeerStatus,
+    PortMappingStatus,
     RejectedRevision,
     Result,
+    Severity,
     SubsystemOutcome,
 )
 from powernode_agent.model.values import Endpoint, NetworkId, PathId, PeerId, PublicKey, Revision
@@ -127,3 +133,50 @@ def good_hour() -> NodeStatus:
         peers={(CORE, peer.peer_id): peer},
         outcomes=(SubsystemOutcome("links", CORE, Result.OK, "", NOW),),
     )
+
+
+def filtered_hour() -> NodeStatus:
+    """A hub that filters and translates: measured and not, good and bad, with warnings of each kind."""
+    good = good_hour()
+    mappings = (
+        PortMappingStatus(
+            PortMappingId("pm-1"), CORE, Result.OK, "", 1_204,
+            "tcp 203.0.113.5:443", "[fd00:abcd:1::42]:8443",
+        ),
+        PortMappingStatus(
+            PortMappingId("pm-2"), CORE, Result.ERROR,
+            "cannot map: got nginx listening on 203.0.113.5:80, expected a free port", None,
+            "tcp 203.0.113.5:80", "[fd00:abcd:1::42]:8080",
+        ),
+        PortMappingStatus(
+            PortMappingId("pm-3"), OPS, external="udp [2001:db8::5]:53", internal="[fd00:2::9]:53"
+        ),
+    )  # fmt: skip
+    shadowed = "firewall rule fr-9 is never reached: firewall rule fr-2 comes first and covers it"
+    return replace(
+        good,
+        networks={
+            **good.networks,
+            OPS: NetworkStatus(OPS, "ops", "ops", "wg-sdwan-ops", "hub", "static", True, 1420, 51821),
+        },
+        firewalls={
+            OPS: FirewallStatus(OPS),
+            CORE: FirewallStatus(CORE, 10_000, 31_415),
+        },
+        port_mappings={mapping.id: mapping for mapping in mappings},
+        warnings=(
+            HealthWarning(
+                "PM-003", Severity.CRITICAL, OPS, "tayga is not running", "it was stopped",
+                "systemctl start powernode-tayga", NOW - 75,
+            ),
+            HealthWarning(
+                "FW-001", Severity.WARNING, CORE, shadowed,
+                "rules are tried in order of selector, priority and age",
+                "remove one of the two, or raise the priority of fr-9", NOW - 3600,
+            ),
+            HealthWarning(
+                "FW-002", Severity.INFO, "", "the table was changed by somebody else, and repaired",
+                "nft flush ruleset", "powernode-agent plan", NOW - 5,
+            ),
+        ),
+    )  # fmt: skip

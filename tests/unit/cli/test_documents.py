@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from node_status import CORE, NOW, OPS, bad_hour, good_hour
+from node_status import CORE, NOW, OPS, bad_hour, filtered_hour, good_hour
 
 from powernode_agent.cli.looking import only_network
 from powernode_agent.cli.outcome import UsageError
@@ -30,7 +30,14 @@ from powernode_agent.control.documents import (
 from powernode_agent.control.protocol import JSON
 from powernode_agent.control.wording import age_text, duration_text, size_text
 from powernode_agent.model.change import Change, Phase, Verb
-from powernode_agent.model.status import NodeStatus, Result, SubsystemOutcome
+from powernode_agent.model.status import (
+    FirewallStatus,
+    NodeStatus,
+    PortMappingStatus,
+    Result,
+    Severity,
+    SubsystemOutcome,
+)
 from powernode_agent.model.values import Revision
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -56,6 +63,7 @@ def changes() -> list[Change]:
 DOCUMENTS: dict[str, Callable[[], Mapping[str, JSON]]] = {
     "status-bad": lambda: status_document(bad_hour(), NOW),
     "status-good": lambda: status_document(good_hour(), NOW),
+    "status-filter": lambda: status_document(filtered_hour(), NOW),
     "plan": lambda: plan_document(Revision(418), changes(), {CORE: "core", OPS: "ops"}),
     "version": lambda: version_document("0.1.0", "6.12.38", "kernel"),
     "purge": lambda: purge_document(["remove link wg-sdwan-core"]),
@@ -106,6 +114,8 @@ def test_documents_only_gain_keys(name: str) -> None:
         ("status-bad.txt", "status-bad", None),
         ("status-bad-80.txt", "status-bad", 80),
         ("status-good.txt", "status-good", None),
+        ("status-filter.txt", "status-filter", None),
+        ("status-filter-80.txt", "status-filter", 80),
     ],
 )
 def test_status_screen(name: str, document: str, width: int | None) -> None:
@@ -125,6 +135,60 @@ def test_every_fail_line_ends_in_a_command() -> None:
     lines = [line for line in text.splitlines() if line.startswith("FAIL")]
     assert len(lines) == 7
     assert all("   -> " in line for line in lines)
+
+
+def test_every_warning_ends_in_what_to_do() -> None:
+    lines = render_status(DOCUMENTS["status-filter"](), None, False).splitlines()
+    assert [line for line in lines if line.startswith("WARN")] == [
+        "WARN FW-001  firewall rule fr-9 is never reached: firewall rule fr-2 comes first and "
+        "covers it   -> remove one of the two, or raise the priority of fr-9"
+    ]
+    found = [line for line in lines if line.startswith(("FAIL", "WARN", "INFO"))]
+    assert len(found) == 4
+    assert all("   -> " in line for line in found)
+
+
+def test_what_filters_says_what_was_not_measured() -> None:
+    lines = render_status(DOCUMENTS["status-filter"](), None, False).splitlines()
+    assert [line for line in lines if line.startswith("FIREWALL")] == [
+        "FIREWALL core: rules in force 10000, packets dropped 31.4K",
+        "FIREWALL ops: rules in force not measured, packets dropped not measured",
+    ]
+    (row,) = [line for line in lines if line.startswith("pm-3")]
+    assert row.count("not measured") == 2
+    plain = render_status(DOCUMENTS["status-good"](), None, False)
+    assert "FIREWALL" not in plain
+    assert "MAPPING" not in plain
+
+
+def test_a_thousand_warnings_do_not_fill_the_screen() -> None:
+    document = DOCUMENTS["status-filter"]()
+    warnings = document["warnings"]
+    assert isinstance(warnings, list)
+    text = render_status({**document, "warnings": warnings[1:2] * 1000}, None, False)
+    assert text.count("WARN") == 11
+    assert "WARN 990 more of these" in text
+
+
+def test_what_filters_counts_for_the_state() -> None:
+    def state(status: NodeStatus) -> JSON:
+        return status_document(status, NOW)["state"]
+
+    good, filtered = good_hour(), filtered_hour()
+    critical, warning, info = filtered.warnings
+    assert state(replace(good, warnings=(warning, info))) == "ok", "traffic flows"
+    assert critical.severity is Severity.CRITICAL
+    assert state(replace(good, warnings=(info, critical))) == "degraded"
+    ok, failed, unknown = filtered.port_mappings.values()
+    unknown = replace(unknown, network_id=CORE)
+
+    def mapped(mapping: PortMappingStatus) -> JSON:
+        return state(replace(good, port_mappings={mapping.id: mapping}))
+
+    assert [mapped(each) for each in (ok, failed, unknown)] == ["ok", "degraded", "not_measured"]
+    for rules, expected in ((0, "ok"), (None, "not_measured")):
+        measured = FirewallStatus(CORE, rules, None)
+        assert state(replace(good, firewalls={CORE: measured})) == expected
 
 
 def test_colour_changes_no_character() -> None:
@@ -204,6 +268,16 @@ def test_one_network_by_name_or_id(wanted: str) -> None:
     assert "unseen" in text
     assert "hub-fra" not in text
     assert document["state"] == "degraded"
+
+
+def test_one_network_has_its_own_filter_and_warnings() -> None:
+    document = only_network(DOCUMENTS["status-filter"](), "ops")
+    text = render_status(document, None, False)
+    assert "FIREWALL ops" in text
+    assert "FIREWALL core" not in text
+    assert "pm-3" in text
+    assert "pm-1" not in text
+    assert [code for code in ("PM-003", "FW-001", "FW-002") if code in text] == ["PM-003", "FW-002"]
 
 
 def test_a_wrong_network_is_refused_with_the_nearest() -> None:

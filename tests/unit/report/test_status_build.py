@@ -11,6 +11,15 @@ from hypothesis import strategies as st
 
 from powernode_agent.model.carrying import Carrying, PathChoice
 from powernode_agent.model.desired_state import DesiredState, NetworkState, Node
+from powernode_agent.model.firewall import (
+    AllSelector,
+    FirewallAction,
+    FirewallDirection,
+    FirewallPolicy,
+    FirewallProtocol,
+    FirewallRule,
+    FirewallRuleId,
+)
 from powernode_agent.model.network import (
     Interface,
     Network,
@@ -20,13 +29,19 @@ from powernode_agent.model.network import (
     PeerRole,
     RoutingMode,
 )
+from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     Backend,
+    FirewallStatus,
+    HealthWarning,
     LinkObservation,
     Liveness,
     LivenessReading,
     PeerState,
+    PortMappingStatus,
+    Result,
+    Severity,
     WireguardDevice,
     WireguardPeer,
 )
@@ -41,6 +56,7 @@ from powernode_agent.model.values import (
 )
 from powernode_agent.report.build import Observations, Revisions, build_status
 from powernode_agent.report.peers import measure_peer, next_transition_at, peer_state
+from powernode_agent.report.warnings import MAX_WARNINGS, told
 
 NOW = 1_800_000_000.0
 NET = NetworkId("net-1")
@@ -194,3 +210,101 @@ def test_without_desired_state_the_identity_speaks() -> None:
     status = build_status(NOW, AGENT, "n1", "edge", "away", None, Revisions(), Observations())
     assert (status.node_id, status.node_name) == ("n1", "edge")
     assert (status.accepted_revision, status.networks) == (None, {})
+
+
+RULE = FirewallRule(
+    FirewallRuleId("fr-1"),
+    NET,
+    FirewallDirection.INGRESS,
+    FirewallAction.DROP,
+    AllSelector(),
+    FirewallProtocol.ANY,
+    1,
+)
+WEB = PortMappingId("pm-1")
+MAPPING = PortMapping(
+    WEB, NET, IPv4Address("203.0.113.5"), 443, MappingProtocol.TCP, OVERLAY[7], 8443
+)
+
+
+def with_network(network: NetworkState) -> DesiredState:
+    return replace(STATE, networks={NET: network})
+
+
+HUB = replace(NETWORK.network, interface=replace(NETWORK.network.interface, role=PeerRole.HUB))
+
+
+@pytest.mark.parametrize(
+    ("network", "measured", "shown"),
+    [
+        (NETWORK, None, None),
+        (NETWORK, FirewallStatus(NET, 0, 3), None),
+        (NETWORK, FirewallStatus(NET, 2, 3), FirewallStatus(NET, 2, 3)),
+        (replace(NETWORK, firewall_rules={RULE.id: RULE}), None, FirewallStatus(NET)),
+        (
+            replace(NETWORK, firewall_rules={RULE.id: RULE}),
+            FirewallStatus(NET, 0, 0),
+            FirewallStatus(NET, 0, 0),
+        ),
+        (
+            replace(
+                NETWORK,
+                network=replace(
+                    NETWORK.network, firewall_policy=FirewallPolicy(egress=FirewallAction.DROP)
+                ),
+            ),
+            None,
+            FirewallStatus(NET),
+        ),
+    ],
+)
+def test_a_firewall_is_shown_where_there_is_one(
+    network: NetworkState, measured: FirewallStatus | None, shown: FirewallStatus | None
+) -> None:
+    seen = Observations(firewalls={} if measured is None else {NET: measured})
+    state = with_network(network)
+    status = build_status(NOW, AGENT, "n1", "edge", "away", state, Revisions(), seen)
+    assert status.firewalls == ({} if shown is None else {NET: shown})
+
+
+def test_every_desired_mapping_is_there_measured_or_not() -> None:
+    state = with_network(NetworkState(HUB, port_mappings={WEB: MAPPING}))
+    gone = PortMappingId("gone")
+    unknown = build_status(NOW, AGENT, "n1", "e", "away", state, Revisions(), Observations())
+    words = {"external": "tcp 203.0.113.5:443", "internal": "[fd00:abcd:1::7]:8443"}
+    assert unknown.port_mappings == {WEB: PortMappingStatus(WEB, NET, **words)}
+    assert unknown.port_mappings[WEB].result is Result.NOT_MEASURED
+    seen = Observations(
+        port_mappings={
+            WEB: PortMappingStatus(WEB, NET, Result.OK, "", 9),
+            gone: PortMappingStatus(gone, NET, Result.OK),
+        }
+    )
+    known = build_status(NOW, AGENT, "n1", "e", "away", state, Revisions(), seen)
+    assert known.port_mappings == {WEB: PortMappingStatus(WEB, NET, Result.OK, "", 9, **words)}
+
+
+def warning(number: int, severity: Severity) -> HealthWarning:
+    return HealthWarning("FW-001", severity, "net-1", f"rule {number}", "c", "f", NOW)
+
+
+def test_warnings_are_told_worst_first() -> None:
+    found = tuple(warning(i, severity) for i, severity in enumerate(Severity))
+    status = build_status(
+        NOW, AGENT, "n1", "e", "away", STATE, Revisions(), Observations(), warnings=found
+    )
+    assert [each.severity for each in status.warnings] == [
+        Severity.CRITICAL,
+        Severity.WARNING,
+        Severity.INFO,
+    ]
+
+
+def test_a_flood_of_warnings_is_bounded_and_says_so() -> None:
+    flood = [warning(i, Severity.WARNING) for i in range(10_000)]
+    kept = told([*flood, warning(-1, Severity.CRITICAL)])
+    assert len(kept) == MAX_WARNINGS
+    assert kept[0].severity is Severity.CRITICAL
+    assert kept[1:-1] == tuple(flood[: MAX_WARNINGS - 2])
+    assert kept[-1].evidence == f"rule {MAX_WARNINGS - 2} (and 9801 more warnings, not listed)"
+    assert told(flood[:MAX_WARNINGS]) == tuple(flood[:MAX_WARNINGS])

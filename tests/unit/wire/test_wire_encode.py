@@ -10,10 +10,13 @@ import pytest
 from wire_states import key
 
 from powernode.sdwan.v1 import status_pb2 as pb
+from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     Backend,
     EndpointCandidate,
+    FirewallStatus,
+    HealthWarning,
     Liveness,
     LivenessReading,
     NetworkStatus,
@@ -21,8 +24,10 @@ from powernode_agent.model.status import (
     PathStatus,
     PeerState,
     PeerStatus,
+    PortMappingStatus,
     RejectedRevision,
     Result,
+    Severity,
     SubsystemOutcome,
 )
 from powernode_agent.model.values import (
@@ -48,6 +53,11 @@ PEER = PeerStatus(
     tx_bytes=7,
     liveness=LivenessReading(Liveness.ALIVE, 990.0, 0.0231, 14, 14),
     public_key=PublicKey(key("hub")),
+)
+WEB = PortMappingId("pm-1")
+MAPPED = PortMappingStatus(WEB, CORE, Result.OK, "", 12, "tcp 203.0.113.9:443", "[fd00::2]:8443")
+SHADOWED = HealthWarning(
+    "FW-001", Severity.WARNING, "core", "rule b is never reached", "rule a", "remove one", 900.5
 )
 STATUS = NodeStatus(
     at=1001.25,
@@ -79,6 +89,9 @@ STATUS = NodeStatus(
         SubsystemOutcome("wireguard", None, Result.NOT_MEASURED, "", 950.0),
     ),
     endpoint_candidates=(EndpointCandidate(CORE, Endpoint(ip_address("203.0.113.9"), 51820)),),
+    firewalls={CORE: FirewallStatus(CORE, 12, 0)},
+    port_mappings={WEB: MAPPED},
+    warnings=(SHADOWED,),
 )
 
 
@@ -117,6 +130,23 @@ def test_a_full_report_says_everything_that_was_measured() -> None:
     assert report.paths[0].carried_by_peer_id == "hub"
     assert [each.result for each in report.outcomes] == [pb.RESULT_OK, pb.RESULT_UNSPECIFIED]
     assert report.endpoint_candidates[0].source == pb.ENDPOINT_SOURCE_INTERFACE
+    assert list(report.firewalls) == [
+        pb.FirewallStatus(network_id="core", rules=12, dropped_packets=0)
+    ]
+    assert list(report.port_mappings) == [
+        pb.PortMappingStatus(port_mapping_id="pm-1", result=pb.RESULT_OK, connections=12)
+    ]
+    assert list(report.warnings) == [
+        pb.HealthWarning(
+            code="FW-001",
+            severity=pb.SEVERITY_WARNING,
+            subject_id="core",
+            evidence="rule b is never reached",
+            cause="rule a",
+            fix="remove one",
+            since_ms=900500,
+        )
+    ]
 
 
 def test_what_was_not_measured_is_absent_and_not_zero() -> None:
@@ -128,7 +158,15 @@ def test_what_was_not_measured_is_absent_and_not_zero() -> None:
         peers={(CORE, HUB): bare},
         networks={CORE: NetworkStatus(CORE, "c", "c", "wg-sdwan-c", "hub", "static")},
     )
+    status = replace(
+        status,
+        firewalls={CORE: FirewallStatus(CORE)},
+        port_mappings={WEB: PortMappingStatus(WEB, CORE, message="not asked yet")},
+    )
     report = full_report(status, 1)
+    for name in ("rules", "dropped_packets"):
+        assert not report.firewalls[0].HasField(name)
+    assert report.port_mappings[0] == pb.PortMappingStatus(port_mapping_id="pm-1")
     for name in ("applied_revision", "accepted_revision", "rejected"):
         assert not report.HasField(name)
     for name in ("last_handshake_at_ms", "rx_bytes", "tx_bytes", "rtt_us"):
@@ -144,6 +182,20 @@ def test_every_value_of_every_enum_has_a_word_in_the_contract() -> None:
     for liveness in Liveness:
         reading = LivenessReading(liveness, 0.0, None, 1, 0)
         assert full_report(with_peer(liveness=reading), 1).peers[0].liveness != 0
+    severities = {
+        full_report(replace(STATUS, warnings=(replace(SHADOWED, severity=each),)), 1)
+        .warnings[0]
+        .severity
+        for each in Severity
+    }
+    assert len(severities - {0}) == len(Severity)
+    results = {
+        full_report(replace(STATUS, port_mappings={WEB: replace(MAPPED, result=each)}), 1)
+        .port_mappings[0]
+        .result
+        for each in Result
+    }
+    assert len(results) == len(Result)
 
 
 def test_a_rejection_is_told_with_its_reasons() -> None:
@@ -183,7 +235,19 @@ def test_a_difference_holds_only_what_changed() -> None:
     assert not report.HasField("agent")
 
 
-@pytest.mark.parametrize("name", ["networks", "peers", "paths", "outcomes", "endpoint_candidates"])
+GOING = [
+    "networks",
+    "peers",
+    "paths",
+    "outcomes",
+    "endpoint_candidates",
+    "firewalls",
+    "port_mappings",
+    "warnings",
+]
+
+
+@pytest.mark.parametrize("name", GOING)
 def test_what_went_away_makes_a_full_report(name: str) -> None:
     kind = type(getattr(STATUS, name))
     after = replace(STATUS, **{name: kind()})
@@ -245,3 +309,59 @@ def test_a_moved_path_and_a_failed_step_cannot_wait() -> None:
     since = replace(STATUS.outcomes[0], since=1000.0)
     assert not urgent_change(STATUS, replace(STATUS, outcomes=(since, STATUS.outcomes[1])))
     assert urgent_change(STATUS, replace(STATUS, applied_revision=Revision(5)))
+
+
+def test_a_difference_of_what_filters_and_translates_holds_only_that() -> None:
+    other = PortMappingId("pm-2")
+    before = replace(
+        STATUS, port_mappings={WEB: MAPPED, other: replace(MAPPED, id=other)}, warnings=()
+    )
+    failed = replace(MAPPED, id=other, result=Result.ERROR, message="port in use by nginx")
+    after = replace(
+        before,
+        firewalls={CORE: FirewallStatus(CORE, 12, 7)},
+        port_mappings={WEB: MAPPED, other: failed},
+        warnings=(SHADOWED, replace(SHADOWED, subject_id="hub")),
+    )
+    report = difference_report(before, after, 2)
+    assert report is not None
+    assert not report.full
+    assert not report.peers
+    assert list(report.firewalls) == [
+        pb.FirewallStatus(network_id="core", rules=12, dropped_packets=7)
+    ]
+    assert list(report.port_mappings) == [
+        pb.PortMappingStatus(
+            port_mapping_id="pm-2",
+            result=pb.RESULT_ERROR,
+            message="port in use by nginx",
+            connections=12,
+        )
+    ]
+    assert [each.subject_id for each in report.warnings] == ["core", "hub"]
+    fewer = difference_report(after, replace(after, warnings=(SHADOWED,)), 3)
+    assert fewer is not None
+    assert (fewer.full, len(fewer.warnings)) == (False, 1), "one of two gone: the whole list again"
+
+
+def test_what_filters_cannot_wait_but_its_counters_can() -> None:
+    for waits in (
+        replace(STATUS, firewalls={CORE: FirewallStatus(CORE, 12, 99)}),
+        replace(STATUS, port_mappings={WEB: replace(MAPPED, connections=99)}),
+        replace(STATUS, warnings=(replace(SHADOWED, evidence="for 41 s"),)),
+    ):
+        assert not urgent_change(STATUS, waits)
+        assert difference_report(STATUS, waits, 2) is not None
+    for now in (
+        replace(STATUS, firewalls={CORE: FirewallStatus(CORE, 11, 0)}),
+        replace(STATUS, firewalls={CORE: FirewallStatus(CORE, None, 0)}),
+        replace(STATUS, port_mappings={WEB: replace(MAPPED, result=Result.ERROR, message="x")}),
+        replace(STATUS, warnings=(SHADOWED, SHADOWED)),
+        replace(STATUS, warnings=(replace(SHADOWED, severity=Severity.CRITICAL),)),
+    ):
+        assert urgent_change(STATUS, now)
+
+
+def test_what_is_not_told_makes_no_report() -> None:
+    renamed = replace(STATUS, port_mappings={WEB: replace(MAPPED, external="tcp hub:443")})
+    assert difference_report(STATUS, renamed, 2) is None

@@ -7,9 +7,11 @@ import json
 import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
-from wire_states import key, state
+from wire_states import key, mapping, network, rule, state, tag
 
 from powernode.sdwan.v1 import desired_state_pb2 as pb
+from powernode_agent.model.firewall import FirewallAction, FirewallPolicy
+from powernode_agent.model.values import NetworkId
 from powernode_agent.model.violation import ModelError
 from powernode_agent.wire.decode import decode_state
 from powernode_agent.wire.file_format import parse_state
@@ -70,6 +72,80 @@ def test_what_protobuf_writes_as_json_is_read_back(proto_names: bool) -> None:
     text = json_format.MessageToJson(message, preserving_proto_field_name=proto_names)
     assert parse_state(text) == message
     assert parse_state(text.encode()) == message
+
+
+FILTER_YAML = """
+firewall_tags:
+  - {id: tag-1, network_id: core, name: tenant-A, members: [10.1.0.0/16, 'fd00:beef::/48']}
+firewall_rules:
+  - id: fr-1
+    network_id: core
+    direction: ingress
+    action: accept
+    selector: {tag_id: tag-1}
+    protocol: tcp
+    port_range: {first: 5432, last: 5432}
+    priority: -3
+    created_at_ms: 1700000000000
+    destination_prefixes: ['fd00:abcd:1::100/128']
+  - {id: fr-2, network_id: core, direction: both, action: Reject, selector: {all: true},
+     protocol: any, created_at_ms: '1700000000001'}
+  - {id: fr-3, network_id: core, direction: egress, action: drop, protocol: icmp6,
+     selector: {peerId: p-9, peerPrefixes: ['fd00:abcd:1::9/128']}, created_at_ms: 1700000000002}
+port_mappings:
+  - {id: pm-1, network_id: core, external_address: 203.0.113.5, external_port: 443, protocol: tcp,
+     internal_address: 'fd00:abcd:1::2', internal_port: 8443}
+"""
+
+
+def test_rules_tags_and_mappings_as_an_operator_writes_them() -> None:
+    text = YAML.replace("ingress: accept", "ingress: drop, egress: reject") + FILTER_YAML
+    core = decode_state(parse_state(text)).networks[NetworkId("core")]
+    assert core.network.firewall_policy == FirewallPolicy(
+        FirewallAction.DROP, FirewallAction.REJECT
+    )
+    rules = list(core.firewall_rules.values())
+    assert [str(each.port_range) for each in rules] == ["5432", "None", "None"]
+    assert [each.action.value for each in rules] == ["accept", "reject", "drop"]
+    assert [each.direction.value for each in rules] == ["ingress", "both", "egress"]
+    assert [each.created_at_ms - 1_700_000_000_000 for each in rules] == [0, 1, 2]
+    assert [len(each.members) for each in core.firewall_tags.values()] == [2]
+    (mapped,) = core.port_mappings.values()
+    assert (mapped.external, mapped.internal) == ("tcp 203.0.113.5:443", "[fd00:abcd:1::2]:8443")
+
+
+def test_a_filtered_state_survives_the_way_through_a_file() -> None:
+    message = state(
+        networks=[network(hub=True)],
+        tags=[tag(0, []), tag(1, ["10.1.0.0/16"])],
+        rules=[rule(i) for i in range(8)],
+        mappings=[mapping(0), mapping(1)],
+    )
+    message.networks[0].firewall_policy.ingress = 2  # type: ignore[assignment]
+    yaml = pytest.importorskip("yaml")
+    for proto_names in (True, False):
+        text = json_format.MessageToJson(message, preserving_proto_field_name=proto_names)
+        for written in (text, yaml.safe_dump(json.loads(text))):
+            assert parse_state(written) == message
+            assert decode_state(parse_state(written)) == decode_state(message)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ("protocol: icmp6", "protocol: icmp", "protocol"),
+        ("port_range: {first: 5432, last: 5432}", "port_range: 5432", "port_range"),
+        ("first: 5432", "first: -1", "port_range.first"),
+        ("{all: true}", "{all: yes}", "selector.all"),
+        ("{tag_id: tag-1}", "{tag: tag-1}", "selector.tag"),
+        ("members: [10.1.0.0/16", "members: [10", "members[0]"),
+        ("external_port: 443", "external_port: https", "external_port"),
+    ],
+)
+def test_a_slip_in_a_rule_is_named(before: str, after: str, field: str) -> None:
+    assert before in FILTER_YAML
+    found = reasons(YAML + FILTER_YAML.replace(before, after, 1))
+    assert [each[1] for each in found] == [field]
 
 
 def test_violations_name_resource_field_value_and_expectation() -> None:

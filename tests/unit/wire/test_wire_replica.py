@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_states import chunks, delta, digest, key, network, path, peer, state, with_versions
+from wire_states import (
+    chunks,
+    delta,
+    digest,
+    key,
+    mapping,
+    network,
+    path,
+    peer,
+    rule,
+    state,
+    tag,
+    with_versions,
+)
 
 from powernode.sdwan.v1 import agent_service_pb2 as service_pb
 from powernode.sdwan.v1 import desired_state_pb2 as pb
-from powernode_agent.model.desired_state import DesiredState
+from powernode_agent.model.desired_state import DesiredState, NetworkState
 from powernode_agent.model.values import NetworkId, NodeId, PathId, PeerId
 from powernode_agent.model.violation import ModelError
 from powernode_agent.wire.decode import decode_state
@@ -20,16 +33,18 @@ from powernode_agent.wire.replica import DeltaGapError, Replica
 from powernode_agent.wire.resources import state_digest
 
 NUMBERS = {"core": 1, "ops": 2}
+HOMES = ["core", "ops", "nowhere"]
 
 
 @st.composite
 def contents(draw: st.DrawFn) -> pb.DesiredState:
-    """Some valid state of at most two networks, six peers and four paths; revision to be set."""
+    """Some valid state of at most two networks with some of everything; revision to be set."""
+    hubs = draw(st.sets(st.sampled_from(["core", "ops"])))
     networks = draw(st.sets(st.sampled_from(["core", "ops"])))
     peers = {
         f"p-{i}": peer(i, home, NUMBERS[home], draw(st.integers(0, 1)))
         for i in range(6)
-        if (home := draw(st.sampled_from(["core", "ops", "nowhere"]))) in networks
+        if (home := draw(st.sampled_from(HOMES))) in networks
     }
     paths = []
     for i in range(4):
@@ -40,11 +55,32 @@ def contents(draw: st.DrawFn) -> pb.DesiredState:
             paths.append(path(i, list(draw(st.permutations(able)))[:2], home))
     return state(
         networks=[
-            network(id_, NUMBERS[id_], draw(st.sampled_from([0, 1400]))) for id_ in sorted(networks)
+            network(id_, NUMBERS[id_], draw(st.sampled_from([0, 1400])), hub=id_ in hubs)
+            for id_ in sorted(networks)
         ],
         peers=list(peers.values()),
         paths=paths,
+        tags=[
+            tag(i, draw(members()), home)
+            for i in range(3)
+            if (home := draw(st.sampled_from(HOMES))) in networks
+        ],
+        rules=[
+            rule(i, home, draw(st.integers(0, 1)))
+            for i in range(6)
+            if (home := draw(st.sampled_from(HOMES))) in networks
+        ],
+        mappings=[
+            mapping(i, home, NUMBERS[home], draw(st.integers(0, 1)))
+            for i in range(3)
+            if (home := draw(st.sampled_from(HOMES))) in networks & hubs
+        ],
     )
+
+
+def members() -> st.SearchStrategy[list[str]]:
+    prefixes = ["fd00:beef::/48", "fd00:abcd:1::10/128", "10.1.0.0/16", "0.0.0.0/0", "10.2.0.1/32"]
+    return st.lists(st.sampled_from(prefixes), unique=True)
 
 
 def numbered(made: list[pb.DesiredState]) -> list[pb.DesiredState]:
@@ -101,6 +137,9 @@ def test_any_sequence_of_deltas_equals_the_snapshot(made: list[pb.DesiredState])
         for id_, core in staged.state.networks.items():
             if id_ not in staged.changed:
                 assert core is known.networks[id_]
+            elif id_ in known.networks:
+                for was, now in kinds(known.networks[id_], core):
+                    assert now is was or now != was
         before = after
 
 
@@ -116,9 +155,22 @@ def test_a_snapshot_keeps_the_identity_of_what_did_not_change(
     assert staged.changed == changed_networks(known, staged.state)
     for id_, network_state in staged.state.networks.items():
         earlier = known.networks.get(id_)
-        for peer_id, each in network_state.peers.items():
-            if earlier is not None and earlier.peers.get(peer_id) == each:
-                assert each is earlier.peers[peer_id]
+        if earlier is None:
+            continue
+        for before, after in kinds(earlier, network_state):
+            for resource_id, each in after.items():
+                if before.get(resource_id) == each:
+                    assert each is before[resource_id]
+            assert after is before or after != before
+
+
+def kinds(
+    before: NetworkState, after: NetworkState
+) -> Iterator[tuple[Mapping[str, object], Mapping[str, object]]]:
+    """What is on a network, kind by kind, before and after; ids are texts to this test."""
+    for each in fields(NetworkState):
+        if each.name != "network":
+            yield getattr(before, each.name), getattr(after, each.name)
 
 
 def changed_networks(before: DesiredState, after: DesiredState) -> frozenset[NetworkId]:
@@ -340,7 +392,7 @@ def test_chunks_that_do_not_fit_are_refused(damage: str, field_: str) -> None:
         case "missing":
             del parts[1]
         case "count":
-            parts[1].count = 4
+            parts[1].count = 9
         case "revision":
             parts[1].part.revision = 2
         case "node":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from hashlib import sha256
 
 from powernode.sdwan.v1 import agent_service_pb2 as service_pb
 from powernode.sdwan.v1 import desired_state_pb2 as pb
+from powernode.sdwan.v1 import firewall_pb2 as firewall_pb
+from powernode.sdwan.v1 import port_mapping_pb2 as port_mapping_pb
 
 
 def key(seed: object) -> str:
@@ -14,7 +17,7 @@ def key(seed: object) -> str:
     return base64.b64encode(sha256(repr(seed).encode()).digest()).decode()
 
 
-def network(id_: str = "core", number: int = 1, mtu: int = 0) -> pb.Network:
+def network(id_: str = "core", number: int = 1, mtu: int = 0, hub: bool = False) -> pb.Network:
     return pb.Network(
         id=id_,
         name=f"net {id_}",
@@ -26,7 +29,7 @@ def network(id_: str = "core", number: int = 1, mtu: int = 0) -> pb.Network:
             peer_id=f"me-{id_}",
             address=f"fd00:abcd:{number:x}::1",
             overlay_ipv4=f"10.99.{number}.1",
-            role=pb.PEER_ROLE_SPOKE,
+            role=pb.PEER_ROLE_HUB if hub else pb.PEER_ROLE_SPOKE,
             listen_port=51820 + number,
             mtu=mtu,
             key_source=pb.KEY_SOURCE_PLATFORM,
@@ -60,11 +63,60 @@ def path(i: int, candidates: list[str], network_id: str = "core") -> pb.Path:
     )
 
 
+def tag(i: int, members: list[str], network_id: str = "core") -> firewall_pb.FirewallTag:
+    return firewall_pb.FirewallTag(
+        id=f"tag-{i}", network_id=network_id, name=f"tenant-{i}", members=members
+    )
+
+
+def rule(i: int, network_id: str = "core", variant: int = 0) -> firewall_pb.FirewallRule:
+    """A rule whose selector is of another kind for each `i`."""
+    made = firewall_pb.FirewallRule(
+        id=f"fr-{i}",
+        network_id=network_id,
+        direction=firewall_pb.FIREWALL_DIRECTION_INGRESS,
+        action=firewall_pb.FIREWALL_ACTION_DROP if variant else firewall_pb.FIREWALL_ACTION_ACCEPT,
+        protocol=firewall_pb.FIREWALL_PROTOCOL_TCP,
+        port_range=firewall_pb.PortRange(first=8443, last=8443 + i),
+        priority=i - 3,
+        created_at_ms=1_700_000_000_000 + i,
+        destination_prefixes=["fd00:abcd:1::100/128"] if i % 2 else [],
+    )
+    match i % 4:
+        case 0:
+            made.selector.all = True
+        case 1:
+            made.selector.tag_id = f"tag-{i % 3}"
+        case 2:
+            made.selector.cidr = "10.1.0.0/16" if variant else "fd00:beef::/32"
+        case _:
+            made.selector.peer_id = f"p-{i}"
+            made.selector.peer_prefixes.append(f"fd00:abcd:1::{i + 16:x}/128")
+    return made
+
+
+def mapping(
+    i: int, network_id: str = "core", number: int = 1, variant: int = 0
+) -> port_mapping_pb.PortMapping:
+    return port_mapping_pb.PortMapping(
+        id=f"pm-{i}",
+        network_id=network_id,
+        external_address="203.0.113.5",
+        external_port=443 + i,
+        protocol=port_mapping_pb.PORT_MAPPING_PROTOCOL_TCP,
+        internal_address=f"fd00:abcd:{number:x}::{i + 16:x}",
+        internal_port=8443 + variant,
+    )
+
+
 def state(
     revision: int = 1,
     networks: list[pb.Network] | None = None,
     peers: list[pb.Peer] | None = None,
     paths: list[pb.Path] | None = None,
+    tags: Sequence[firewall_pb.FirewallTag] = (),
+    rules: Sequence[firewall_pb.FirewallRule] = (),
+    mappings: Sequence[port_mapping_pb.PortMapping] = (),
 ) -> pb.DesiredState:
     """A small valid state: one network, two peers, one path."""
     return pb.DesiredState(
@@ -73,10 +125,20 @@ def state(
         networks=[network()] if networks is None else networks,
         peers=[peer(0), peer(1)] if peers is None else peers,
         paths=[path(0, ["p-0", "p-1"])] if paths is None else paths,
+        firewall_tags=tags,
+        firewall_rules=rules,
+        port_mappings=mappings,
     )
 
 
-Resource = pb.Network | pb.Peer | pb.Path
+Resource = (
+    pb.Network
+    | pb.Peer
+    | pb.Path
+    | firewall_pb.FirewallTag
+    | firewall_pb.FirewallRule
+    | port_mapping_pb.PortMapping
+)
 Resources = dict[tuple[service_pb.ResourceKind, str], Resource]
 
 
@@ -88,6 +150,12 @@ def resources(message: pb.DesiredState) -> Resources:
         found[service_pb.RESOURCE_KIND_PEER, peer_.id] = peer_
     for path_ in message.paths:
         found[service_pb.RESOURCE_KIND_PATH, path_.id] = path_
+    for tag_ in message.firewall_tags:
+        found[service_pb.RESOURCE_KIND_FIREWALL_TAG, tag_.id] = tag_
+    for rule_ in message.firewall_rules:
+        found[service_pb.RESOURCE_KIND_FIREWALL_RULE, rule_.id] = rule_
+    for mapping_ in message.port_mappings:
+        found[service_pb.RESOURCE_KIND_PORT_MAPPING, mapping_.id] = mapping_
     return found
 
 
@@ -115,7 +183,8 @@ def with_versions(before: pb.DesiredState | None, after: pb.DesiredState) -> pb.
 
 
 def delta(before: pb.DesiredState, after: pb.DesiredState) -> service_pb.Delta:
-    """The way from one state to the other."""
+    """The way from one state to the other; a tag of which only the members changed goes by
+    membership, as a platform would send it."""
     old, new = resources(before), resources(after)
     message = service_pb.Delta(
         base_revision=before.revision,
@@ -128,6 +197,14 @@ def delta(before: pb.DesiredState, after: pb.DesiredState) -> service_pb.Delta:
     for key_, resource in new.items():
         if old.get(key_) == resource:
             continue
+        earlier = old.get(key_)
+        if isinstance(resource, firewall_pb.FirewallTag) and isinstance(
+            earlier, firewall_pb.FirewallTag
+        ):
+            membership = _membership(earlier, resource)
+            if membership is not None:
+                message.tag_memberships.append(membership)
+                continue
         match resource:
             case pb.Network():
                 message.upserts.networks.append(resource)
@@ -135,15 +212,41 @@ def delta(before: pb.DesiredState, after: pb.DesiredState) -> service_pb.Delta:
                 message.upserts.peers.append(resource)
             case pb.Path():
                 message.upserts.paths.append(resource)
+            case firewall_pb.FirewallTag():
+                message.upserts.firewall_tags.append(resource)
+            case firewall_pb.FirewallRule():
+                message.upserts.firewall_rules.append(resource)
+            case port_mapping_pb.PortMapping():
+                message.upserts.port_mappings.append(resource)
     return message
 
 
+def _membership(
+    before: firewall_pb.FirewallTag, after: firewall_pb.FirewallTag
+) -> firewall_pb.TagMembership | None:
+    """None if more than its members changed."""
+    if (before.network_id, before.name) != (after.network_id, after.name):
+        return None
+    return firewall_pb.TagMembership(
+        tag_id=after.id,
+        joined=[each for each in after.members if each not in before.members],
+        left=[each for each in before.members if each not in after.members],
+        version=after.version,
+    )
+
+
 def chunks(message: pb.DesiredState) -> list[service_pb.SnapshotChunk]:
-    """A snapshot of three chunks: networks, peers, paths."""
+    """A snapshot of four chunks: networks, peers, paths, and what filters and translates."""
     parts = [
         pb.DesiredState(revision=message.revision, node=message.node, networks=message.networks),
         pb.DesiredState(revision=message.revision, peers=message.peers),
         pb.DesiredState(revision=message.revision, paths=message.paths),
+        pb.DesiredState(
+            revision=message.revision,
+            firewall_tags=message.firewall_tags,
+            firewall_rules=message.firewall_rules,
+            port_mappings=message.port_mappings,
+        ),
     ]
     made = [
         service_pb.SnapshotChunk(index=i, count=len(parts), part=part)

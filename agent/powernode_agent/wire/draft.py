@@ -1,0 +1,175 @@
+"""Networks in the making: those that a list of changes touches, and what becomes of them.
+
+Each starts as the network before, if there was one, and takes changes of its own and of the five kinds
+of resources on it. Networks that nothing touched are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from powernode.sdwan.v1 import desired_state_pb2 as pb
+from powernode.sdwan.v1 import firewall_pb2 as firewall_pb
+from powernode.sdwan.v1 import port_mapping_pb2 as port_mapping_pb
+from powernode_agent.model.desired_state import DesiredState, NetworkState
+from powernode_agent.model.firewall import FirewallRuleId, FirewallTagId, check_rule_count
+from powernode_agent.model.network import Network
+from powernode_agent.model.port_mapping import PortMappingId
+from powernode_agent.model.values import NetworkId, PathId, PeerId
+from powernode_agent.model.violation import ModelError, Violation, violation
+from powernode_agent.wire.decode_firewall import decode_firewall_rule, decode_firewall_tag
+from powernode_agent.wire.decode_peer import decode_path, decode_peer
+from powernode_agent.wire.decode_port_mapping import decode_port_mapping
+from powernode_agent.wire.kind import AnyKind, KindDraft, afresh
+from powernode_agent.wire.resources import (
+    FIREWALL_RULE,
+    FIREWALL_TAG,
+    PATH,
+    PEER,
+    PORT_MAPPING,
+    NetworkResource,
+    Resource,
+)
+
+
+class NetworkDraft:
+    """One network in the making."""
+
+    def __init__(self, id_: NetworkId, before: NetworkState | None) -> None:
+        self.before = before
+        self._id = id_
+        self._network = None if before is None else before.network
+        self._network_refused = False
+        self._peers = KindDraft(
+            PEER, pb.Peer, PeerId, afresh(decode_peer), {} if before is None else before.peers
+        )
+        self._paths = KindDraft(
+            PATH, pb.Path, PathId, afresh(decode_path), {} if before is None else before.paths
+        )
+        self._rules = KindDraft(
+            FIREWALL_RULE,
+            firewall_pb.FirewallRule,
+            FirewallRuleId,
+            afresh(decode_firewall_rule),
+            {} if before is None else before.firewall_rules,
+            check_rule_count,
+        )
+        self._tags = KindDraft(
+            FIREWALL_TAG,
+            firewall_pb.FirewallTag,
+            FirewallTagId,
+            decode_firewall_tag,
+            {} if before is None else before.firewall_tags,
+        )
+        self._mappings = KindDraft(
+            PORT_MAPPING,
+            port_mapping_pb.PortMapping,
+            PortMappingId,
+            afresh(decode_port_mapping),
+            {} if before is None else before.port_mappings,
+        )
+        self._kinds: Mapping[type, AnyKind] = {
+            pb.Peer: self._peers,
+            pb.Path: self._paths,
+            firewall_pb.FirewallRule: self._rules,
+            firewall_pb.FirewallTag: self._tags,
+            port_mapping_pb.PortMapping: self._mappings,
+        }
+
+    def put_network(self, network: Network | None) -> None:
+        """The network itself came or changed; None: it was refused."""
+        self._network = self._network if self._network == network else network
+        self._network_refused = network is None
+
+    def drop_network(self) -> None:
+        """The network itself went."""
+        self._network = None
+
+    def put(self, before: Resource | None, after: NetworkResource) -> None:
+        """A resource on it came or changed; `before` may have been on another network."""
+        self._kinds[type(after)].put(before, after)
+
+    def drop(self, resource: NetworkResource) -> None:
+        """A resource on it went."""
+        self._kinds[type(resource)].drop(resource.id)
+
+    def settle(self, found: list[Violation]) -> None:
+        """Decodes what came."""
+        name = f"network {self._id}" if self._network is None else str(self._network)
+        for kind in self._kinds.values():
+            kind.settle(name, found)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it came out as it was before."""
+        return (
+            self.before is not None
+            and self._network is self.before.network
+            and not any(kind.changed for kind in self._kinds.values())
+        )
+
+    def finish(self, found: list[Violation]) -> NetworkState | None:
+        """The network, or None: it is gone, or at least one violation was added to `found`."""
+        if self._network is None:
+            if not self._network_refused:
+                found.extend(
+                    violation(name, "network_id", self._id, "one of the node's networks")
+                    for kind in self._kinds.values()
+                    for name in kind.named()
+                )
+            return None
+        paths = self._paths.items
+        if self._peers.refused:
+            # A path to a peer that was refused is not a dangling one: the peer's own violation says it.
+            paths = {
+                key: path
+                for key, path in paths.items()
+                if self._peers.refused.isdisjoint(path.candidates)
+            }
+        try:
+            return NetworkState(
+                network=self._network,
+                peers=self._peers.items,
+                paths=paths,
+                firewall_rules=self._rules.items,
+                firewall_tags=self._tags.items,
+                port_mappings=self._mappings.items,
+            )
+        except ModelError as error:
+            found.extend(error.violations)
+            return None
+
+
+class Drafts:
+    """The networks that a list of changes touches."""
+
+    def __init__(self, before: DesiredState | None) -> None:
+        self._networks = {} if before is None else before.networks
+        self._drafts: dict[NetworkId, NetworkDraft] = {}
+
+    def of(self, id_: str) -> NetworkDraft:
+        """The draft of one network."""
+        key = NetworkId(id_)
+        draft = self._drafts.get(key)
+        if draft is None:
+            draft = self._drafts[key] = NetworkDraft(key, self._networks.get(key))
+        return draft
+
+    def finish(
+        self, found: list[Violation]
+    ) -> tuple[Mapping[NetworkId, NetworkState], frozenset[NetworkId]]:
+        """All networks, without those refused, and the ids of those that are not as before."""
+        networks = dict(self._networks)
+        changed: set[NetworkId] = set()
+        for key, draft in self._drafts.items():
+            draft.settle(found)
+            if draft.unchanged:
+                continue
+            state = draft.finish(found)
+            if state is not None:
+                networks[key] = state
+            else:
+                networks.pop(key, None)
+            if state is not None or draft.before is not None:
+                changed.add(key)
+        return networks, frozenset(changed)
