@@ -1,0 +1,270 @@
+"""The table as a whole: plan and apply the rooms' fragments, know what stands, notice who else writes.
+
+It promises that a fragment is applied whole or not at all, that what did not change is neither sent
+nor read again, and that what somebody else did to the table is undone by the next pass: a disturbed
+table is replaced in one transaction, with everything that is wanted, so that no packet meets half of
+it. One network's refused fragment leaves those of the others in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from powernode_agent.model.change import Change, Phase, Verb
+from powernode_agent.model.ruleset import Fragment
+from powernode_agent.nftables.codec import Elements
+from powernode_agent.nftables.composition import Fragments, described, difference, nothing, whole
+from powernode_agent.nftables.errors import NftablesError, RefusedError
+from powernode_agent.nftables.script import FULL_NAME, Key, Script
+from powernode_agent.nftables.seal import Seal, SealFile, digest
+from powernode_agent.nftables.watch import Watch
+from powernode_agent.nftables.worker import Worker
+
+log = structlog.get_logger()
+
+LARGE: Final = 1000
+"""Lines of a script whose notifications would cost more than they tell."""
+QUIET: Final = 2.0
+"""Seconds without a write after which the table is sealed: a burst of changes costs one listing."""
+
+
+class Ruleset:
+    """Our table. `watch` is told of each write, and tells of those of others."""
+
+    def __init__(
+        self, worker: Worker, seals: SealFile, watch: Watch, monotonic: Callable[[], float]
+    ) -> None:
+        self._worker = worker
+        self._seals = seals
+        self._watch = watch
+        self._monotonic = monotonic
+        watch.on_disturbed(self._disturbed)
+        self._standing: dict[Key, Fragment] | None = None
+        """What stands; None: not known, the table is to be replaced."""
+        self._sealed: Seal | None = None
+        """What an earlier agent left, found intact; until the first plan says whether it is wanted."""
+        self._looked = False
+        self._written_at: float | None = None
+        """When the table was last written and not sealed since."""
+        self._counters: Mapping[str, int] | None = None
+        self._refused: dict[Key, RefusedError] = {}
+        """What was left out when the table was replaced last."""
+
+    # What is known.
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what stands."""
+        return self._standing is not None
+
+    def standing(self, key: Key) -> Fragment | None:
+        """The fragment that stands; None: none, or it is not known."""
+        return None if self._standing is None else self._standing.get(key)
+
+    def packets(self, counter: str) -> int | None:
+        """Packets that a named counter has seen; None: not measured."""
+        return None if self._counters is None else self._counters.get(counter)
+
+    def _disturbed(self) -> None:
+        """Somebody else changed the table, or may have."""
+        self._standing = None
+        self._sealed = None
+        self._looked = True
+
+    async def observe(self) -> None:
+        """Look, where there is reason to: at the table once, when this process has not written it yet.
+        Raises `NftablesError`."""
+        if not self._looked:
+            listing = await self._worker.listing()
+            seal = self._seals.read()
+            if listing is None:
+                self._standing = {}
+            elif seal is not None and seal.listed == digest(listing):
+                self._sealed = seal
+            self._looked = True
+
+    async def count(self) -> None:
+        """Read the counters. Raises `NftablesError`."""
+        try:
+            self._counters = await self._worker.counters()
+        except NftablesError:
+            self._counters = None
+            raise
+
+    # Plan and apply.
+
+    def plan(
+        self, wanted: Fragments, phases: Mapping[str, Phase], *, remember: bool = True
+    ) -> list[Change]:
+        """The changes that lead to `wanted`: one for each fragment that differs, and one for each that
+        nobody wants any more. `phases`: when a room's fragments are applied; a fragment that guards its
+        network is of `Phase.GUARD`. `remember` False: only asked, leave no trace."""
+        # A network that has nothing to filter wants no table.
+        wanted = {key: each for key, each in wanted.items() if each.objects or each.hooks}
+        standing = self._standing
+        if standing is None and self._sealed is not None:
+            if self._sealed.written == digest(whole(wanted).text()):
+                standing = dict(wanted)
+                if remember:
+                    self._standing = standing
+            if remember:
+                self._sealed = None
+        changes: list[Change] = []
+        known = {} if standing is None else standing
+        for key, fragment in wanted.items():
+            before = known.get(key)
+            if before is fragment:
+                continue
+            if before == fragment:
+                if remember and self._standing is not None:
+                    self._standing[key] = fragment  # so that the next comparison is by identity
+                continue
+            lines = described(before, fragment)
+            if standing is None:
+                lines = (f"replace table {FULL_NAME}", *lines)
+            changes.append(
+                Change(
+                    key.room,
+                    key.network,
+                    Phase.GUARD if fragment.guards else phases[key.room],
+                    Verb.ADD if before is None else Verb.CHANGE,
+                    lines or ("nothing but order",),
+                    self._bring(wanted, key),
+                )
+            )
+        for key in known.keys() - wanted.keys():
+            changes.append(
+                Change(
+                    key.room,
+                    key.network,
+                    phases[key.room],
+                    Verb.REMOVE,
+                    described(known[key], None),
+                    self._bring(wanted, key),
+                )
+            )
+        if standing is None and not wanted:
+            changes += self._unwanted(phases)
+        return changes
+
+    def _unwanted(self, phases: Mapping[str, Phase]) -> list[Change]:
+        """A table of ours of which nothing is wanted and nothing is known."""
+
+        async def remove() -> None:
+            await self._replace({})
+
+        room = next(iter(phases))
+        line = f"remove table {FULL_NAME}"
+        return [Change(room, None, phases[room], Verb.REMOVE, (line,), remove)]
+
+    def _bring(self, wanted: Fragments, key: Key) -> Callable[[], Awaitable[None]]:
+        """Carries out what `plan` says of one fragment."""
+
+        async def bring() -> None:
+            if self._standing is None:
+                await self._replace(wanted)
+            standing = self._standing
+            if standing is None:
+                raise NftablesError(
+                    "the table was changed by somebody else meanwhile",
+                    which=f"table {FULL_NAME}",
+                    action="the next pass replaces it",
+                )
+            fragment = wanted.get(key)
+            if key in self._refused and standing.get(key) is not fragment:
+                raise self._refused.pop(key)
+            if standing.get(key) is not fragment:
+                await self._advance(standing, key, fragment)
+
+        return bring
+
+    async def _advance(
+        self, standing: Mapping[Key, Fragment], key: Key, fragment: Fragment | None
+    ) -> None:
+        """One fragment comes, changes or goes, in one transaction."""
+        after = {each: value for each, value in standing.items() if each != key}
+        if fragment is not None:
+            after[key] = fragment
+        step = difference(standing, after) if after else nothing()
+        if isinstance(step, Script):
+            try:
+                await self._write(step)
+            except RefusedError as error:
+                # Perhaps the table is not what it is taken for: then putting all of it in its place
+                # helps. If not, that fails as well, and changes nothing either.
+                log.info("nftables.replacing", error=str(error))
+                await self._write(whole(after))
+        elif step:
+            await self._write(step)
+        if self._standing is not None:
+            self._standing = after
+
+    async def _replace(self, wanted: Fragments) -> None:
+        """Put all of `wanted` in the place of whatever the table holds. What nftables refuses is left
+        out, and raised when its own change is carried out."""
+        self._refused.clear()
+        left = dict(wanted)
+        while True:
+            script = whole(left)
+            # From here on a disturbance is news.
+            self._standing = left
+            try:
+                await self._write(script)
+            except RefusedError as error:
+                self._standing = None
+                owner, _ = script.owner(error.line)
+                if owner is None or owner not in left:
+                    raise
+                self._refused[owner] = error
+                del left[owner]
+            except NftablesError:
+                self._standing = None
+                raise
+            else:
+                return
+
+    async def _write(self, step: Script | list[Elements]) -> None:
+        """One transaction. Raises `NftablesError`; a refusal names what the line came from."""
+        self._watch.begin(large=isinstance(step, Script) and len(step.lines) > LARGE)
+        own: int | None = None
+        try:
+            if isinstance(step, Script):
+                own = await self._worker.run(step.text())
+            else:
+                own = await self._worker.change_elements(step)
+        except RefusedError as error:
+            owner, origin = step.owner(error.line) if isinstance(step, Script) else (None, "")
+            which = ", ".join(filter(None, (origin, f"network {owner.network}" if owner else "")))
+            raise RefusedError(error.sentence, error.line, which=which) from error
+        finally:
+            self._watch.end(own)
+        self._written_at = self._monotonic()
+
+    async def purge(self) -> bool:
+        """Remove the table; whether there was one. Raises `NftablesError`."""
+        listing = await self._worker.listing()
+        if listing is not None:
+            await self._write(nothing())
+        self._standing = {}
+        self._written_at = None
+        self._seals.forget()
+        return listing is not None
+
+    # Seal.
+
+    def seal_due(self) -> float | None:
+        """When the table wants to be sealed; None: it is, or nothing was written."""
+        return None if self._written_at is None else self._written_at + QUIET
+
+    async def seal(self) -> None:
+        """Note what the table looks like, for the next start. Raises `NftablesError`."""
+        standing = self._standing
+        self._written_at = None
+        if standing is None:
+            return
+        listing = await self._worker.listing()
+        if listing is not None and self._standing is standing and self._written_at is None:
+            self._seals.write(Seal(digest(whole(standing).text()), digest(listing)))

@@ -1,0 +1,93 @@
+"""Our own questions and small transactions over nfnetlink. Shell.
+
+The kernel handles a request inside `send` and a dump inside `recv`, so there is nothing to wait for; a
+socket is opened for each, which takes tens of microseconds, and nothing here can be stale.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from powernode_agent.netlink.framing import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Message,
+    error_of,
+    messages,
+)
+from powernode_agent.nftables.codec import (
+    NETLINK_NETFILTER,
+    Elements,
+    decode_counter,
+    decode_generation,
+    element_batch,
+    get_counters,
+    get_generation,
+)
+from powernode_agent.nftables.errors import NftablesError, RefusedError
+
+_RECEIVE: Final = 1 << 17
+
+
+def change_elements(table: str, changes: Iterable[Elements]) -> None:
+    """Addresses join and leave sets, all of it or nothing. Raises `RefusedError`, `NftablesError`."""
+    batch, last = element_batch(table, changes)
+    for answer in _exchange(batch, last):
+        number, detail = error_of(answer)
+        if number:
+            raise RefusedError(detail or os.strerror(number), 0)
+
+
+def generation() -> int:
+    """Number of the ruleset's generation. Raises `NftablesError`."""
+    found = None
+    for answer in _exchange(get_generation(1), 1):
+        number = decode_generation(answer)
+        found = number if number is not None else found
+        if answer.kind == NLMSG_ERROR and error_of(answer)[0]:
+            raise _failed(os.strerror(error_of(answer)[0]))
+    if found is None:
+        raise _failed("no answer")
+    return found
+
+
+def counters(table: str) -> Mapping[str, int]:
+    """Packets of each named counter of a table; empty if there is no such table. Raises
+    `NftablesError`."""
+    found: dict[str, int] = {}
+    for answer in _exchange(get_counters(table, 1), 1):
+        if answer.kind not in (NLMSG_ERROR, NLMSG_DONE):
+            counter = decode_counter(answer, table)
+            if counter is not None:
+                found[counter[0]] = counter[1]
+    return found
+
+
+def _exchange(request: bytes, last: int) -> Iterator[Message]:
+    """All answers up to that to the message numbered `last`, or to a dump's end."""
+    try:
+        with socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        ) as sock:
+            # Answered inside `send`; this only keeps a defect from hanging the thread.
+            sock.settimeout(5.0)
+            sock.send(request)
+            while True:
+                for answer in messages(sock.recv(_RECEIVE)):
+                    yield answer
+                    ends = answer.kind in (NLMSG_ERROR, NLMSG_DONE)
+                    if ends and (answer.sequence >= last or error_of(answer)[0]):
+                        return
+    except OSError as error:
+        raise _failed(error.strerror or str(error)) from error
+
+
+def _failed(detail: str) -> NftablesError:
+    return NftablesError(
+        "cannot talk to the kernel's nftables",
+        value=detail,
+        action="check CAP_NET_ADMIN, and that the kernel has nf_tables",
+    )

@@ -1,0 +1,78 @@
+"""One thread that owns the one context of libnftables, and the transactions made through it.
+
+libnftables blocks for as long as a transaction takes; the thread keeps the event loop free (the
+library is called without the interpreter's lock), and one thread keeps the context from being used
+twice at once, which crashes (field notes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from powernode_agent.nftables import socket
+from powernode_agent.nftables.codec import Elements
+from powernode_agent.nftables.errors import RefusedError
+from powernode_agent.nftables.library import Library
+from powernode_agent.nftables.script import FULL_NAME, TABLE
+
+T = TypeVar("T")
+
+
+class Worker:
+    """The kernel's side of the table. `library` makes the context, in the thread."""
+
+    def __init__(self, library: Callable[[], Library] = Library) -> None:
+        self._make = library
+        self._library: Library | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nftables")
+
+    def close(self) -> None:
+        """Wait for what is under way, and free the context."""
+        if self._library is not None:
+            self._thread.submit(self._library.close)
+        self._thread.shutdown(wait=True)
+
+    async def run(self, script: str) -> int | None:
+        """Run a script as one transaction; the generation it made, None if others wrote meanwhile and
+        it cannot be told. Raises `NftablesError`, among them `RefusedError`."""
+        return await self._do(lambda: self._counted(lambda: self._context().run(script)))
+
+    async def change_elements(self, changes: Iterable[Elements]) -> int | None:
+        """Addresses join and leave sets, in one transaction; as `run`."""
+        listed = list(changes)
+        return await self._do(lambda: self._counted(lambda: socket.change_elements(TABLE, listed)))
+
+    async def listing(self) -> str | None:
+        """The table as text, without counts; None: there is none. Raises `NftablesError`."""
+
+        def listed() -> str | None:
+            try:
+                return self._context().run(f"list table {FULL_NAME}")
+            except RefusedError as error:
+                if "No such file" in error.sentence:
+                    return None
+                raise
+
+        return await self._do(listed)
+
+    async def counters(self) -> Mapping[str, int]:
+        """Packets of each named counter. Raises `NftablesError`."""
+        return await self._do(lambda: socket.counters(TABLE))
+
+    def _context(self) -> Library:
+        if self._library is None:
+            self._library = self._make()
+        return self._library
+
+    def _counted(self, write: Callable[[], object]) -> int | None:
+        before = socket.generation()
+        write()
+        after = socket.generation()
+        return after if after == before + 1 else None
+
+    async def _do(self, job: Callable[[], T]) -> T:
+        # Shielded: a cancelled caller must not start another job beside the one that still runs.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, job))

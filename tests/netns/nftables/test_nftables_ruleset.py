@@ -1,0 +1,360 @@
+"""The table against a real kernel: what is written, what is left alone, what is put right."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from powernode_agent.model.change import Change, Phase, Verb
+from powernode_agent.model.ruleset import (
+    Chain,
+    Counter,
+    ElementMap,
+    Fragment,
+    Hook,
+    Line,
+    PrefixSet,
+    RulesetObject,
+)
+from powernode_agent.model.values import NetworkId, Prefix
+from powernode_agent.nftables.errors import RefusedError
+from powernode_agent.nftables.ruleset import Ruleset
+from powernode_agent.nftables.script import Key
+from powernode_agent.nftables.seal import SealFile
+from powernode_agent.nftables.socket import generation
+from powernode_agent.nftables.watch import Watch
+from powernode_agent.nftables.worker import Worker
+
+if TYPE_CHECKING:
+    from tests.netns.conftest import PrivateNamespace
+
+TABLE = "powernode_sdwan"
+CORE, OPS = NetworkId("core"), NetworkId("ops")
+FOREIGN = """table inet operator {
+  chain mine { type filter hook input priority 0; tcp dport 22 accept; }
+}"""
+
+
+def nft(*arguments: str) -> str:
+    return subprocess.run(["nft", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def ours() -> str:
+    """The table; where an object stands in the list means nothing."""
+    listed = nft("-s", "list", "table", "inet", TABLE)
+    objects = listed.strip().removesuffix("}").partition("\n")[2].split("\n\n")
+    return "\n\n".join(sorted(each.strip("\n") for each in objects))
+
+
+def host(number: int) -> Prefix:
+    return IPv6Network(((0xFD00 << 112) + number, 128))
+
+
+def fragment(
+    name: str, ports: Mapping[str, str], members: int = 3, guards: bool = False
+) -> Fragment:
+    objects: list[RulesetObject] = [
+        Counter(f"n_{name}_dropped"),
+        Chain(f"n_{name}_drop", (Line(f'counter name "n_{name}_dropped"'), Line("drop"))),
+        PrefixSet(f"n_{name}_tag", 6, False, frozenset(host(i + 1) for i in range(members))),
+        ElementMap(f"n_{name}_tcp", "inet_service", "verdict", False, ports),
+        Chain(
+            f"n_{name}_in",
+            (
+                Line(f"ip6 saddr @n_{name}_tag accept"),
+                Line(f"tcp dport vmap @n_{name}_tcp", "firewall rule fr-1"),
+                Line(f"goto n_{name}_drop"),
+            ),
+        ),
+    ]
+    hooks = {Hook.INPUT: (Line(f'iifname "wg-sdwan-{name}" goto n_{name}_in'),)}
+    return Fragment(NetworkId(name), {each.name: each for each in objects}, hooks, guards)
+
+
+@dataclass
+class World:
+    """A ruleset as the daemon has it, and how often it was disturbed."""
+
+    seals: Path
+    worker: Worker = field(default_factory=Worker)
+    watch: Watch = field(default_factory=lambda: Watch(TABLE, generation))
+    disturbances: int = 0
+
+    def __post_init__(self) -> None:
+        self.ruleset = Ruleset(self.worker, SealFile(self.seals), self.watch, time.monotonic)
+        self.watch.on_disturbed(self._count)
+        self.watch.start()
+
+    def _count(self) -> None:
+        self.disturbances += 1
+
+    def plan(self, *fragments: Fragment) -> list[Change]:
+        wanted = {Key("firewall", each.network_id): each for each in fragments}
+        return self.ruleset.plan(wanted, {"firewall": Phase.FILTER})
+
+    async def bring(self, *fragments: Fragment) -> list[Change]:
+        await self.ruleset.observe()
+        changes = self.plan(*fragments)
+        for change in changes:
+            await change.apply()
+        return changes
+
+    def close(self) -> None:
+        self.watch.close()
+        self.worker.close()
+
+
+async def until(check: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(5):
+        while not check():  # noqa: ASYNC110 - the kernel sets no event
+            await asyncio.sleep(0.005)
+    assert check(), what
+
+
+@pytest_asyncio.fixture
+async def world(private_namespace: PrivateNamespace, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "seal.json")
+    yield made
+    made.close()
+
+
+async def test_what_is_wanted_stands_and_then_costs_nothing(world: World) -> None:
+    nft(FOREIGN)
+    foreign = nft("list", "table", "inet", "operator")
+    core = fragment("core", {"22": "accept", "80": "goto n_core_drop"})
+    (added,) = await world.bring(core)
+    assert (added.network, added.verb, added.phase) == (CORE, Verb.ADD, Phase.FILTER)
+    text = ours()
+    assert "tcp dport vmap @n_core_tcp" in text
+    assert 'iifname "wg-sdwan-core" goto n_core_in' in text
+    assert world.plan(core) == []
+    # An equal one, made anew, is no change either.
+    assert world.plan(fragment("core", {"80": "goto n_core_drop", "22": "accept"})) == []
+    await world.bring()
+    assert TABLE not in nft("list", "tables"), "nothing is left when nothing is wanted"
+    assert nft("list", "table", "inet", "operator") == foreign
+
+
+async def test_a_guard_is_planned_as_one(world: World) -> None:
+    (change,) = world.plan(fragment("core", {}, guards=True))
+    assert change.phase is Phase.GUARD
+
+
+async def test_only_the_difference_is_written(world: World) -> None:
+    core = fragment("core", {"22": "accept", "80": "accept"})
+    ops = fragment("ops", {"53": "accept"})
+    await world.bring(core, ops)
+    events = subprocess.Popen(  # noqa: ASYNC220
+        ["nft", "monitor"], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        assert events.stdout is not None
+        await until(lambda: _reads(events.pid), "nft monitor to listen")
+        more = fragment("core", {"22": "accept", "81": "accept"}, members=4)
+        (change,) = await world.bring(more, ops)
+        assert change.network == CORE
+        nft("add table inet end")
+        said: list[str] = []
+        while not said or "end" not in said[-1]:
+            said.append(events.stdout.readline())
+    finally:
+        events.kill()
+        events.wait()
+    told = [line for line in said if TABLE in line]
+    assert sorted(line.split(" {")[0].split("powernode_sdwan ")[1].strip() for line in told) == [
+        "n_core_tag",
+        "n_core_tcp",
+        "n_core_tcp",
+    ], said
+    assert "fd00::4" in ours()
+
+
+def _reads(pid: int) -> bool:
+    """Whether a process has joined a netlink group of netfilter's (protocol 12)."""
+    lines = Path("/proc/net/netlink").read_text().splitlines()[1:]
+    return any(
+        fields[1] == "12" and fields[2] == str(pid) and int(fields[3], 16)
+        for fields in map(str.split, lines)
+    )
+
+
+async def test_one_more_address_is_one_message(world: World) -> None:
+    """Not a script: the library would read every set and chain of the table first."""
+    await world.bring(fragment("core", {}, members=2000))
+    ran: list[str] = []
+    world.worker.run = ran.append  # type: ignore[method-assign, assignment]
+    await world.bring(fragment("core", {}, members=2001))
+    await world.bring(fragment("core", {}, members=1990))
+    assert ran == []
+    listed = nft("list", "set", "inet", TABLE, "n_core_tag")
+    assert listed.count("fd00::") == 1990
+    assert world.disturbances == 0
+
+
+async def test_a_refused_fragment_changes_nothing_and_names_its_rule(world: World) -> None:
+    core = fragment("core", {"22": "accept"})
+    await world.bring(core)
+    before = ours()
+    objects = dict(core.objects)
+    objects["n_core_in"] = Chain(
+        "n_core_in", (Line("accept"), Line("jump n_nobody", "firewall rule fr-7"))
+    )
+    changes = world.plan(replace(core, objects=objects))
+    with pytest.raises(RefusedError, match="firewall rule fr-7, network core"):
+        await changes[0].apply()
+    assert ours() == before
+    assert world.plan(core) == [], "what stands is still known"
+
+
+async def test_one_network_refused_leaves_the_others(world: World) -> None:
+    """Also when the whole table is replaced at once."""
+    bad = fragment("core", {"22": "jump n_nobody"})
+    good = fragment("ops", {"53": "accept"})
+    nft(f"add table inet {TABLE}")
+    await world.ruleset.observe()
+    assert not world.ruleset.known
+    failures = {}
+    for change in world.plan(bad, good):
+        try:
+            await change.apply()
+        except RefusedError as error:
+            failures[change.network] = str(error)
+    assert list(failures) == [CORE]
+    assert "n_ops_tcp" in ours()
+    assert "n_core" not in ours()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ["flush", "ruleset"],
+        ["flush", "table", "inet", TABLE],
+        ["delete", "table", "inet", TABLE],
+        ["flush", "chain", "inet", TABLE, "n_core_in"],
+        ["flush", "chain", "inet", TABLE, "base_input"],
+        ["add", "rule", "inet", TABLE, "n_core_in", "accept"],
+        ["delete", "element", "inet", TABLE, "n_core_tag", "{ fd00::1 }"],
+        ["add", "element", "inet", TABLE, "n_core_tag", "{ fd00::99 }"],
+    ],
+    ids=" ".join,
+)
+async def test_what_others_do_to_the_table_is_put_right(world: World, damage: list[str]) -> None:
+    core, ops = fragment("core", {"22": "accept"}), fragment("ops", {"53": "accept"})
+    await world.bring(core, ops)
+    before = ours()
+    assert world.disturbances == 0
+    nft(*damage)
+    await until(lambda: world.disturbances == 1, "the disturbance to be noticed")
+    assert await world.bring(core, ops)
+    assert ours() == before
+    await asyncio.sleep(0)
+    assert world.disturbances == 1, "our own repair is none"
+    assert world.plan(core, ops) == []
+
+
+async def test_other_tables_are_nobodys_business(world: World) -> None:
+    core = fragment("core", {"22": "accept"})
+    await world.bring(core)
+    for number in range(20):
+        nft(f"add table ip {TABLE}; add table inet operator{number}; delete table ip {TABLE}")
+    nft("add table inet last")
+    world.watch.begin()
+    world.watch.end(None)  # reads what is there
+    assert world.disturbances == 0
+
+
+async def test_a_storm_of_others_loses_nothing(world: World) -> None:
+    """More notifications than fit: the table is as we left it, and that is known without reading it."""
+    core = fragment("core", {"22": "accept"})
+    await world.bring(core)
+    rules = "\n".join(
+        f"add rule inet storm c tcp dport {n % 60000 + 1} accept" for n in range(20000)
+    )
+    script = f"add table inet storm\nadd chain inet storm c\n{rules}\n"
+    await asyncio.to_thread(subprocess.run, ["nft", "-f", "-"], input=script, text=True, check=True)
+    nft("delete table inet storm")
+    world.watch.begin()
+    world.watch.end(None)
+    # Others were the last to write: whether it was our table, nobody can say any more.
+    if world.disturbances:
+        await world.bring(core)
+    nft("flush", "chain", "inet", TABLE, "n_core_in")
+    await until(lambda: not world.ruleset.known, "the disturbance to be noticed")
+    await world.bring(core)
+    assert "vmap @n_core_tcp" in ours()
+
+
+async def test_our_own_large_table_is_no_disturbance(world: World) -> None:
+    chains: dict[str, RulesetObject] = {
+        f"n_core_{n}": Chain(f"n_core_{n}", (Line(f"tcp dport {n + 1} accept"),) * 4)
+        for n in range(8000)
+    }
+    await world.bring(Fragment(CORE, chains, {}))
+    world.watch.begin()
+    world.watch.end(None)
+    assert world.disturbances == 0
+    assert world.ruleset.known
+
+
+async def test_a_restart_writes_nothing(world: World) -> None:
+    core = fragment("core", {"22": "accept", "80": "accept"}, members=50)
+    await world.bring(core)
+    await world.ruleset.seal()
+    assert world.ruleset.seal_due() is None
+    number = generation()
+    again = World(world.seals)
+    try:
+        assert await again.bring(core) == []
+        assert generation() == number
+        assert again.plan(fragment("core", {"22": "accept"})), "and knows what stands"
+    finally:
+        again.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["flush", "chain", "inet", TABLE, "n_core_in"],
+        ["add", "element", "inet", TABLE, "n_core_tag", "{ fd00::99 }"],
+        ["add", "chain", "inet", TABLE, "mine"],
+    ],
+    ids=" ".join,
+)
+async def test_what_changed_while_nobody_ran_is_put_right(world: World, change: list[str]) -> None:
+    core = fragment("core", {"22": "accept"})
+    await world.bring(core)
+    await world.ruleset.seal()
+    before = ours()
+    world.watch.close()
+    nft(*change)
+    again = World(world.seals)
+    try:
+        assert await again.bring(core)
+        assert ours() == before
+    finally:
+        again.close()
+
+
+async def test_counters_count_on_over_a_change(world: World) -> None:
+    core = fragment("core", {"22": "accept"})
+    await world.bring(core)
+    assert world.ruleset.packets("n_core_dropped") is None
+    await world.ruleset.count()
+    assert world.ruleset.packets("n_core_dropped") == 0
+
+
+async def test_purge_removes_the_table_and_nothing_else(world: World) -> None:
+    nft(FOREIGN)
+    await world.bring(fragment("core", {"22": "accept"}))
+    assert await world.ruleset.purge()
+    assert nft("list", "tables").split() == ["table", "inet", "operator"]
+    assert not await world.ruleset.purge()
