@@ -37,10 +37,16 @@ if ! command -v wireguard-go >/dev/null && [ ! -d /sys/module/wireguard ] &&
     ! modprobe -nq wireguard 2>/dev/null; then
     missing+=(wireguard-go)
 fi
+# Firewall and port mappings; and those that lead from IPv4 outside to IPv6 inside.
+command -v nft >/dev/null || missing+=(nftables)
+command -v tayga >/dev/null || missing+=(tayga)
 if [ ${#missing[@]} -gt 0 ]; then
     if [ -z "$root" ] && command -v apt-get >/dev/null; then
         say "apt packages: ${missing[*]}"
+        # Debian's own tayga.service would start with its example: the agent runs tayga by itself.
+        [ ! -d /run/systemd/system ] || systemctl mask --runtime --quiet tayga.service
         DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+        [ ! -d /run/systemd/system ] || systemctl unmask --runtime --quiet tayga.service
     else
         say "this host lacks ${missing[*]}; install them by its package manager"
         [ "${missing[0]}" != python3-venv ] || exit 1

@@ -23,6 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "wireguard": FLOOR | {"netlink"},
     "links": FLOOR | {"netlink"},
     "paths": FLOOR,
+    "firewall": FLOOR,
+    "nftables": FLOOR | {"netlink"},
+    "portmap": FLOOR | {"netlink", "nftables"},
     "report": FLOOR,
     "observability": FLOOR,
     "control": FLOOR,
@@ -41,6 +44,14 @@ PURE = [
     "paths/decide.py",
     "paths/liveness.py",
     "paths/probing.py",
+    "firewall",
+    "nftables/codec.py",
+    "nftables/composition.py",
+    "nftables/script.py",
+    "portmap/clashes.py",
+    "portmap/compile.py",
+    "portmap/conntrack_codec.py",
+    "portmap/translator.py",
     "report",
 ]
 """Compile halves: no I/O, no clock, no event loop."""
@@ -57,6 +68,15 @@ IMPURE_MODULES = {
     "threading",
     "time",
 }
+
+HARMLESS = {
+    "socket.AF_INET",
+    "socket.AF_INET6",
+    "socket.IPPROTO_TCP",
+    "socket.IPPROTO_UDP",
+    "socket.inet_ntop",
+}
+"""What pure code may take from an impure module: numbers, and functions of their arguments alone."""
 
 KNOWS_PROTOBUF = {"wire", "platform"}
 
@@ -99,7 +119,8 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
 def test_the_compile_halves_do_no_io(part: str) -> None:
     for path in _modules(part):
         for imported in _imports(path):
-            assert imported.split(".")[0] not in IMPURE_MODULES, f"{path} imports {imported}"
+            if imported not in HARMLESS:
+                assert imported.split(".")[0] not in IMPURE_MODULES, f"{path} imports {imported}"
 
 
 def test_only_wire_and_platform_know_protobuf() -> None:

@@ -7,15 +7,27 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from powernode_agent.config import Settings
 from powernode_agent.links.subsystem import Links
 from powernode_agent.links.sysctl import ProcSysctls
 from powernode_agent.netlink.dispatcher import Netlink
+from powernode_agent.nftables.errors import NftablesError
+from powernode_agent.nftables.ruleset import Ruleset
+from powernode_agent.nftables.script import TABLE
+from powernode_agent.nftables.seal import SealFile
+from powernode_agent.nftables.socket import generation
+from powernode_agent.nftables.watch import Watch
+from powernode_agent.nftables.worker import Worker
+from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.store.identity import IdentityStore
 from powernode_agent.store.keyring import Keyring
 from powernode_agent.store.last_known_good import LastKnownGood
 from powernode_agent.wireguard.choose import choose_backend
 from powernode_agent.wireguard.subsystem import Wireguard
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,9 @@ class Parts:
     netlink: Netlink
     wireguard: Wireguard
     links: Links
+    ruleset: Ruleset
+    portmaps: PortMaps
+    watch: Watch
     keyring: Keyring
     identities: IdentityStore
     last_known_good: LastKnownGood
@@ -38,6 +53,11 @@ def identity_store(settings: Settings) -> IdentityStore:
 def last_known_good(settings: Settings) -> LastKnownGood:
     """Where the last accepted state lives."""
     return LastKnownGood(settings.directories.state / "last-known-good")
+
+
+def seal_file(settings: Settings) -> SealFile:
+    """Where it is noted what the nftables table looks like."""
+    return SealFile(settings.directories.state / "nftables-seal.json")
 
 
 async def assemble(settings: Settings, stack: AsyncExitStack) -> Parts:
@@ -57,12 +77,27 @@ async def assemble(settings: Settings, stack: AsyncExitStack) -> Parts:
         found = netlink.link_by_name(link)
         return None if found is None else found.alias
 
+    worker = Worker()
+    stack.callback(worker.close)
+    watch = Watch(TABLE, generation)
+    stack.callback(watch.close)
+    try:
+        watch.start()
+    except NftablesError as error:
+        # The overlay does not hang on it; whoever needs the filter is told by its own outcome.
+        log.warning("nftables.not_watched", error=str(error))
+
+    sysctls = ProcSysctls()
+    ruleset = Ruleset(worker, seal_file(settings), watch, time.monotonic)
     return Parts(
         netlink=netlink,
         wireguard=Wireguard(
             chosen.backend, now=time.time, alias_of=alias_of, predecessor=chosen.predecessor
         ),
-        links=Links(netlink, ProcSysctls()),
+        links=Links(netlink, sysctls),
+        ruleset=ruleset,
+        portmaps=PortMaps(netlink, sysctls, settings.directories.run, ruleset.packets),
+        watch=watch,
         keyring=Keyring(state / "keys"),
         identities=identity_store(settings),
         last_known_good=last_known_good(settings),

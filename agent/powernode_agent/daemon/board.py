@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
 
+from powernode_agent.daemon.firewalls import Shadows
 from powernode_agent.daemon.intake import Intake
 from powernode_agent.model.status import AgentStatus, NodeStatus, Result, SubsystemOutcome
 from powernode_agent.netlink.dispatcher import Netlink
@@ -58,6 +59,7 @@ class Board:
         self._prober = prober
         self._observations = links
         self._times = times
+        self._shadows = Shadows()
         self.link_state: LinkState | None = None
         self.purged_at: float | None = None
         """Seconds since the epoch; None: not purged."""
@@ -87,6 +89,7 @@ class Board:
             seen=self._observations(),
             outcomes=(*self._own_outcomes(wall), *engine.ledger.listed()),
             endpoint_candidates=endpoint_candidates(engine.state, self._addresses()),
+            warnings=tuple(self._shadows.warnings(engine.filters, wall)),
         )
 
     def _own_outcomes(self, wall: float) -> Iterable[SubsystemOutcome]:

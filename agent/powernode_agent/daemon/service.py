@@ -28,6 +28,7 @@ from powernode_agent.daemon.assembly import Parts, assemble
 from powernode_agent.daemon.board import Board, Self
 from powernode_agent.daemon.control_traffic import ControlTraffic
 from powernode_agent.daemon.enrolling import enrol_identity, enrolled
+from powernode_agent.daemon.firewalls import measure
 from powernode_agent.daemon.handlers import handlers
 from powernode_agent.daemon.identities import NotedIdentities
 from powernode_agent.daemon.intake import Intake
@@ -45,6 +46,7 @@ from powernode_agent.netlink.records import (
     RouteChanged,
     UnderlayChanged,
 )
+from powernode_agent.nftables.errors import NftablesError
 from powernode_agent.notify import Notifier
 from powernode_agent.observability.logs import configure_logs
 from powernode_agent.observability.metrics import Metrics
@@ -53,6 +55,7 @@ from powernode_agent.paths.echo_socket import ProberError
 from powernode_agent.paths.prober import Prober
 from powernode_agent.platform.source import Connected, LinkState
 from powernode_agent.reconcile.engine import Engine, Pass, Rooms, Times
+from powernode_agent.reconcile.ledger import PORTMAP
 from powernode_agent.reconcile.triggers import Trigger, foremost
 from powernode_agent.report.build import Observations
 from powernode_agent.wire.file_format import parse_state
@@ -140,7 +143,15 @@ class Service:
             settings.reconcile.poll_interval_ms / 1000,
             settings.reconcile.safety_interval_s,
         )
-        rooms = Rooms(parts.wireguard, parts.links, self._prober, parts.netlink, parts.keyring)
+        rooms = Rooms(
+            parts.wireguard,
+            parts.links,
+            parts.ruleset,
+            parts.portmaps,
+            self._prober,
+            parts.netlink,
+            parts.keyring,
+        )
         self._control = ControlTraffic(self._endpoints, self._control_moved)
         self.engine = Engine(rooms, times, self._after_pass, lambda: self._control.addresses)
         enrolled(identities)
@@ -173,6 +184,7 @@ class Service:
     async def start(self, stack: AsyncExitStack) -> None:
         """Everything up to the point where work can begin; `stack` undoes it. Raises `AgentError`."""
         self._parts.netlink.on_event(self._kernel_event)
+        self._parts.watch.on_disturbed(lambda: self.engine.trigger(Trigger.RULESET))
         stack.callback(self._prober.close)
         try:
             self._prober.start()
@@ -207,8 +219,14 @@ class Service:
         return work
 
     async def save(self) -> None:
-        """Before the end: what was accepted and is not on the disk yet."""
+        """Before the end: what was accepted and is not on the disk yet, and the table's seal."""
         await self._intake.save_now()
+        if self._parts.ruleset.seal_due() is not None:
+            try:
+                await self._parts.ruleset.seal()
+            except NftablesError as error:
+                # The next start then writes the table once more, which costs no packet.
+                log.info("nftables.not_sealed", error=str(error))
 
     # What the handlers ask for.
 
@@ -234,7 +252,8 @@ class Service:
         self._board.purged_at = time.time()
         await self._intake.stop_saving()
         async with self.engine.halted():
-            return await tear_down(self._settings, self._parts.netlink)
+            parts = self._parts
+            return await tear_down(self._settings, parts.netlink, parts.ruleset, parts.portmaps)
 
     # What the rooms tell.
 
@@ -352,4 +371,13 @@ class Service:
             carrying=self.engine.carrying,
             node_keys=self.engine.keys.made_here,
             liveness_epoch=time.time() - time.monotonic(),
+            firewalls=measure(self.engine.filters, self._parts.ruleset),
+            port_mappings={}
+            if state is None
+            else self._parts.portmaps.statuses(
+                state,
+                self.engine.mapped,
+                self.engine.mapping_stands,
+                self.engine.ledger.failing(PORTMAP),
+            ),
         )

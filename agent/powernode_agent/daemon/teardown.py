@@ -7,6 +7,7 @@ back. A purged node is a node that has not heard from the platform yet.
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -14,9 +15,17 @@ import structlog
 
 from powernode_agent.config import Settings
 from powernode_agent.control.server import ControlServer
-from powernode_agent.daemon.assembly import last_known_good
+from powernode_agent.daemon.assembly import last_known_good, seal_file
+from powernode_agent.links.sysctl import ProcSysctls
 from powernode_agent.model.values import ALIAS_PREFIX, LINK_PREFIX
 from powernode_agent.netlink.dispatcher import Netlink
+from powernode_agent.nftables.errors import LibraryMissingError
+from powernode_agent.nftables.ruleset import Ruleset
+from powernode_agent.nftables.script import FULL_NAME, TABLE
+from powernode_agent.nftables.socket import generation
+from powernode_agent.nftables.watch import Watch
+from powernode_agent.nftables.worker import Worker
+from powernode_agent.portmap.subsystem import PortMaps
 
 log = structlog.get_logger()
 
@@ -34,11 +43,18 @@ async def purge(settings: Settings) -> list[str]:
         netlink = Netlink()
         await netlink.start()
         stack.push_async_callback(netlink.close)
-        return await tear_down(settings, netlink)
+        worker = Worker()
+        stack.callback(worker.close)
+        ruleset = Ruleset(worker, seal_file(settings), Watch(TABLE, generation), time.monotonic)
+        portmaps = PortMaps(netlink, ProcSysctls(), settings.directories.run, ruleset.packets)
+        return await tear_down(settings, netlink, ruleset, portmaps)
 
 
-async def tear_down(settings: Settings, netlink: Netlink) -> list[str]:
-    """Remove our links and the last-known-good state; wireguard-go ends with its link."""
+async def tear_down(
+    settings: Settings, netlink: Netlink, ruleset: Ruleset, portmaps: PortMaps
+) -> list[str]:
+    """Remove our links, our nftables table and the last-known-good state; wireguard-go ends with its
+    link. The table goes after the links: until then it guards them."""
     removed: list[str] = []
     for index, link in list(netlink.links().items()):
         ours = link.name.startswith(LINK_PREFIX) and link.alias.startswith(ALIAS_PREFIX)
@@ -46,6 +62,13 @@ async def tear_down(settings: Settings, netlink: Netlink) -> list[str]:
             continue
         await netlink.delete_link(index)
         removed.append(f"removed link {link.name} with its addresses, routes and peers")
+    try:
+        if await ruleset.purge():
+            removed.append(f"removed nftables table {FULL_NAME}")
+    except LibraryMissingError:
+        # Without the library there never was a table.
+        log.info("purge.no_nftables")
+    removed += await portmaps.purge()
     if last_known_good(settings).forget():
         removed.append("removed the last-known-good state")
     await netlink.settle()

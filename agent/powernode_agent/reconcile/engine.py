@@ -12,22 +12,30 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
 from powernode_agent.errors import AgentError
+from powernode_agent.firewall.compile import Filter
 from powernode_agent.links.subsystem import Links
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.change import Change, Phase, in_order, step_of
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.network import NodeKey
+from powernode_agent.model.ruleset import Fragment
 from powernode_agent.model.status import WireguardDevice
 from powernode_agent.model.values import Address, NetworkId, PeerId, PublicKey
 from powernode_agent.netlink.dispatcher import Netlink
+from powernode_agent.nftables.errors import NftablesError
+from powernode_agent.nftables.ruleset import Ruleset
+from powernode_agent.nftables.script import Key
 from powernode_agent.paths.prober import Prober
 from powernode_agent.paths.probing import probe_targets
+from powernode_agent.portmap.compile import MappedNetwork
+from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.reconcile.apply import Applied, carry_out
 from powernode_agent.reconcile.carriers import Carriers
 from powernode_agent.reconcile.keys import DryKeys, Keys, KeyStore, resolve_keys
-from powernode_agent.reconcile.ledger import Failures, Ledger, Task
+from powernode_agent.reconcile.ledger import FIREWALL, PORTMAP, Failures, Ledger, Task
 from powernode_agent.reconcile.observer import EVERYTHING, Observer, saw_enough
 from powernode_agent.reconcile.retry import FIRST, Retries
 from powernode_agent.reconcile.schedule import Schedule
@@ -36,6 +44,9 @@ from powernode_agent.reconcile.triggers import Inbox, Trigger
 from powernode_agent.wireguard.rotation import switched_peers
 from powernode_agent.wireguard.subsystem import Wireguard
 
+RULESET_PHASES: Final = {FIREWALL: Phase.FILTER, PORTMAP: Phase.NAT}
+"""When each room's part of the nftables table is applied."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
@@ -43,6 +54,8 @@ class Rooms:
 
     wireguard: Wireguard
     links: Links
+    ruleset: Ruleset
+    portmaps: PortMaps
     prober: Prober
     netlink: Netlink
     keys: KeyStore
@@ -90,12 +103,19 @@ class Engine:
         self._carriers = Carriers(control)
         self._retries = Retries()
         self._schedule = Schedule(times.poll_interval, times.safety_interval, times.monotonic())
-        self._observer = Observer(rooms.wireguard, rooms.links, self._schedule, times.monotonic)
+        self._observer = Observer(
+            rooms.wireguard,
+            rooms.links,
+            rooms.ruleset,
+            rooms.portmaps,
+            self._schedule,
+            times.monotonic,
+        )
         self._task: Task | None = None
         self._inputs: Inputs | None = None
         self._probed: DesiredState | None = None
         """The state whose peers the prober was given."""
-        self._targets = Targets({}, {})
+        self._targets = Targets({}, {}, {}, {})
         self._mtus: Mapping[NetworkId, int] = {}
         self._platform_speaks = False
         self._paused_until = 0.0
@@ -136,6 +156,20 @@ class Engine:
         if speaks != self._platform_speaks:
             self._platform_speaks = speaks
             self._inbox.put(Trigger.LIVENESS)
+
+    @property
+    def filters(self) -> Mapping[NetworkId, Filter]:
+        """The filters in force, or on their way."""
+        return self._targets.filters
+
+    @property
+    def mapped(self) -> Mapping[NetworkId, MappedNetwork]:
+        """The port mappings in force, or on their way."""
+        return self._targets.mapped
+
+    def mapping_stands(self, network_id: NetworkId) -> Fragment | None:
+        """The port mappings of a network that stand in the table."""
+        return self._rooms.ruleset.standing(Key(PORTMAP, network_id))
 
     @property
     def carrying(self) -> Mapping[NetworkId, Carrying]:
@@ -210,8 +244,9 @@ class Engine:
         )
         switched = switched_peers(state, devices)
         mtus = await self._rooms.links.underlay_mtus(state)
-        inputs = Inputs(state, carrying, keys, switched, mtus)
-        return in_order(self._plan(state, compile_targets(inputs), remember=False))
+        inputs = Inputs(state, carrying, keys, switched, mtus, self._rooms.portmaps.refused)
+        targets = compile_targets(inputs, self._targets)
+        return in_order(self._plan(state, targets, remember=False))
 
     async def _look_back(self, other: DesiredState) -> None:
         """After looking for the links of another state: see those of our own again, where a network
@@ -223,8 +258,8 @@ class Engine:
             if network_id in other.networks
             and other.networks[network_id].network.link != entry.network.link
         ]
-        if moved:
-            await self._observer.again(moved)
+        if self.state is not None:
+            await self._observer.again(self.state, moved)
         self._rooms.wireguard.keep(networks.keys())
         self._rooms.links.keep(networks.keys())
 
@@ -245,11 +280,14 @@ class Engine:
         keys_before = self._public_keys()
         planned = self._plan(state, self._targets)
         steps = [step_of(change) for change in planned]
-        # What could not be seen is not touched; what waits for its retry waits.
+        # What could not be seen is not touched, and holds back what a failure of it would; what waits
+        # for its retry waits.
+        unseen_steps = [step for step in steps if (step.subsystem, step.network) in failures]
         changes = [
             change
             for change, step in zip(planned, steps, strict=True)
-            if (step.subsystem, step.network) not in failures and not self._retries.holds(step, now)
+            if not any(each.hinders(step) for each in unseen_steps)
+            and not self._retries.holds(step, now)
         ]
         applied = await carry_out(changes)
         for step, error in applied.failures.items():
@@ -260,6 +298,7 @@ class Engine:
         unseen = blind | self._unknown_devices(state)
         done_steps = {step_of(change) for change in applied.done} - applied.failures.keys()
         self._retries.conclude(steps, done_steps, unseen, now)
+        failures |= await self._end_stale_connections()
         if applied.done:
             await self._rooms.netlink.settle()
             if any(change.phase in (Phase.DEVICE, Phase.PEER) for change in applied.done):
@@ -278,7 +317,29 @@ class Engine:
             self._probed = state
             self._rooms.prober.set_targets(probe_targets(state))
         self._force_handshakes(keys_before)
+        await self._seal(now)
         return Pass(triggers, 0.0, applied, drift, healthy)
+
+    async def _end_stale_connections(self) -> Failures:
+        """Those that a change of port mappings left behind, once it is known what stands."""
+        if self._rooms.ruleset.known:
+            try:
+                await self._rooms.portmaps.after_applied(self._targets.mapped, self.mapping_stands)
+            except AgentError as error:
+                return {(PORTMAP, id_): error for id_ in self._targets.mapped}
+        return {}
+
+    async def _seal(self, now: float) -> None:
+        """Note what the ruleset looks like once it rests; a failure costs the next start a write."""
+        due = self._rooms.ruleset.seal_due()
+        if due is None or now < due:
+            return
+        try:
+            await self._rooms.ruleset.seal()
+        except NftablesError as error:
+            self.ledger.record("store", None, error)
+        else:
+            self.ledger.clear("store")
 
     async def _retarget(
         self, state: DesiredState, triggers: frozenset[Trigger], now: float
@@ -307,10 +368,17 @@ class Engine:
         before = previous.switched if previous is not None else frozenset[PeerId]()
         switched = switched_peers(state, present, before)
         self._schedule.note_rotations(state, switched, now)
-        inputs = Inputs(state, self._carriers.carrying, self.keys, switched, self._mtus)
+        inputs = Inputs(
+            state,
+            self._carriers.carrying,
+            self.keys,
+            switched,
+            self._mtus,
+            self._rooms.portmaps.refused,
+        )
         if not inputs.same(previous):
             self._inputs = inputs
-            self._targets = compile_targets(inputs)
+            self._targets = compile_targets(inputs, self._targets)
 
     def _plan(
         self, state: DesiredState, targets: Targets, *, remember: bool = True
@@ -318,6 +386,15 @@ class Engine:
         return [
             *self._rooms.wireguard.plan(targets.devices, remember=remember),
             *self._rooms.links.plan(targets.links),
+            *self._rooms.ruleset.plan(
+                {
+                    **{Key(FIREWALL, id_): each.fragment for id_, each in targets.filters.items()},
+                    **{Key(PORTMAP, id_): each.fragment for id_, each in targets.mapped.items()},
+                },
+                RULESET_PHASES,
+                remember=remember,
+            ),
+            *self._rooms.portmaps.plan(targets.mapped, remember=remember),
             *self._removals(state),
         ]
 
@@ -387,5 +464,9 @@ class Engine:
             return now + self._times.poll_interval
         return max(self._paused_until, self._schedule.next_look(now, *self._wishes()))
 
-    def _wishes(self) -> tuple[float | None, float | None]:
-        return self._carriers.next_due(), self._retries.next_due()
+    def _wishes(self) -> tuple[float | None, ...]:
+        return (
+            self._carriers.next_due(),
+            self._retries.next_due(),
+            self._rooms.ruleset.seal_due(),
+        )

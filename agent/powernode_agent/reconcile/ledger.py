@@ -26,7 +26,9 @@ log = structlog.get_logger()
 Failures = dict[tuple[str, NetworkId | None], AgentError]
 """By room and network; None: no network of the state, or the whole node."""
 
-ROOMS = ("wireguard", "links", "keys")
+FIREWALL = "firewall"
+PORTMAP = "portmap"
+ROOMS = ("wireguard", "links", "keys", FIREWALL, PORTMAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,20 @@ class Ledger:
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._reached: dict[NetworkId, tuple[object, object]] = {}
+        self._reached: dict[NetworkId, tuple[object, ...]] = {}
         self._applied: DesiredState | None = None
         self._outcomes = Outcomes()
+        self._failures: Failures = {}
         self.applications = Applications()
         self.drift_repaired = 0
 
     def listed(self) -> tuple[SubsystemOutcome, ...]:
         """All outcomes, in a stable order."""
         return self._outcomes.listed()
+
+    def failing(self, room: str) -> Mapping[NetworkId, AgentError]:
+        """What a room's work on each network failed with in the last pass."""
+        return {id_: error for (of, id_), error in self._failures.items() if of == room and id_}
 
     def accepted(self, revision: Revision) -> None:
         """A state of this revision is in force."""
@@ -75,7 +82,7 @@ class Ledger:
         for change in done:
             if change.network is None:
                 continue
-            if self._reached.get(change.network) == _target(targets, change.network):
+            if self._reached.get(change.network) == targets.of(change.network):
                 drift[change.subsystem] = drift.get(change.subsystem, 0) + len(change.lines)
         self.drift_repaired += sum(drift.values())
         return drift
@@ -94,10 +101,13 @@ class Ledger:
         True when the whole state stands for the first time.
         """
         state = task.state
+        self._failures = failures
         everything = True
-        for network_id in state.networks:
+        for network_id, entry in state.networks.items():
             whole = True
             for room in ROOMS:
+                if room == PORTMAP and not entry.port_mappings:
+                    continue  # what nobody asked for is neither well nor ill
                 error = failures.get((room, network_id))
                 if error is not None or (room, network_id) not in untried:
                     self.record(room, network_id, error)
@@ -105,7 +115,7 @@ class Ledger:
             self.record("paths", network_id, _refusals(carrying.get(network_id), network_id))
             everything = everything and whole
             if whole:
-                self._reached[network_id] = _target(targets, network_id)
+                self._reached[network_id] = targets.of(network_id)
         for gone in self._reached.keys() - state.networks.keys():
             del self._reached[gone]
         self._outcomes = self._outcomes.keep_networks(state.networks)
@@ -130,10 +140,20 @@ class Ledger:
         failures: Failures,
         untried: frozenset[tuple[str, NetworkId | None]],
     ) -> None:
-        strays = [error for (_, of), error in failures.items() if of not in state.networks]
+        # What port mappings need of the host is of no network either, and has its own name.
+        error = failures.get((PORTMAP, None))
+        if error is not None:
+            self.record(PORTMAP, None, error)
+        elif (PORTMAP, None) not in untried:
+            self.clear(PORTMAP)
+        strays = [
+            error
+            for (room, of), error in failures.items()
+            if of not in state.networks and room != PORTMAP
+        ]
         if strays:
             self.record("leftovers", None, strays[0])
-        elif all(of in state.networks for _, of in untried):
+        elif all(of in state.networks or room == PORTMAP for room, of in untried):
             self.clear("leftovers")
 
     def _conclude_revision(self, task: Task, now: float) -> bool:
@@ -150,15 +170,8 @@ class Ledger:
         return True
 
 
-def _target(targets: Targets, network_id: NetworkId) -> tuple[object, object]:
-    return targets.devices.get(network_id), targets.links.get(network_id)
-
-
 def _refusals(carrying: Carrying | None, network_id: NetworkId) -> AgentError | None:
     if carrying is None or not carrying.refused:
         return None
-    return AgentError(
-        "; ".join(carrying.refused),
-        which=f"network {network_id}",
-        action="permit the prefix for the peer, or take the peer from the path",
-    )
+    # Each sentence says what is to be done: it is something else for each kind of refusal.
+    return AgentError("; ".join(carrying.refused), which=f"network {network_id}")

@@ -17,7 +17,10 @@ from powernode_agent.links.subsystem import Links
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.network import Network
 from powernode_agent.model.values import NetworkId
-from powernode_agent.reconcile.ledger import Failures
+from powernode_agent.nftables.errors import NftablesError
+from powernode_agent.nftables.ruleset import Ruleset
+from powernode_agent.portmap.subsystem import PortMaps
+from powernode_agent.reconcile.ledger import FIREWALL, PORTMAP, Failures
 from powernode_agent.reconcile.schedule import Schedule
 from powernode_agent.reconcile.triggers import Trigger
 from powernode_agent.wireguard.errors import ForeignLinkError as ForeignDeviceError
@@ -26,6 +29,8 @@ from powernode_agent.wireguard.subsystem import Wireguard
 
 EVERYTHING: Final = frozenset({Trigger.SAFETY, Trigger.OPERATOR})
 WHOLE_READ: Final = EVERYTHING | {Trigger.POLL, Trigger.LINK}
+NEVER_BLIND: Final = frozenset({FIREWALL, PORTMAP})
+"""Rooms that a restart of the daemon would not help to see: no restart brings a missing nftables."""
 LEAVE_HANGING: Final = 10.0
 """Seconds for which a device that hangs is not read again: every pass would wait for it."""
 
@@ -37,11 +42,15 @@ class Observer:
         self,
         wireguard: Wireguard,
         links: Links,
+        ruleset: Ruleset,
+        portmaps: PortMaps,
         schedule: Schedule,
         monotonic: Callable[[], float],
     ) -> None:
         self._wireguard = wireguard
         self._links = links
+        self._ruleset = ruleset
+        self._portmaps = portmaps
         self._schedule = schedule
         self._monotonic = monotonic
         self._hanging: dict[NetworkId, tuple[float, AgentError]] = {}
@@ -63,15 +72,24 @@ class Observer:
                 failures |= await self._devices(unknown)
             if Trigger.ROTATION in triggers:
                 failures |= await self._handshakes(state)
+        failures |= await self._of_ruleset(networks, count=bool(triggers & WHOLE_READ))
+        failures |= await self._of_portmaps(state)
         return failures | await self._of_links(networks)
 
     async def everything(self, state: DesiredState) -> Failures:
         """All devices and links of a state, also one that is not in force."""
         networks = [entry.network for entry in state.networks.values()]
-        return await self._devices(networks) | await self._of_links(networks)
+        return (
+            await self._devices(networks)
+            | await self._of_links(networks)
+            | await self._of_ruleset(networks, count=False)
+            | await self._of_portmaps(state)
+        )
 
-    async def again(self, networks: Sequence[Network]) -> None:
-        """Look at these once more. What fails here fails in the next pass too, and is told then."""
+    async def again(self, state: DesiredState, networks: Sequence[Network]) -> None:
+        """Look once more at these, of the state in force. What fails here fails in the next pass too,
+        and is told then."""
+        await self._of_portmaps(state)
         await self._devices(networks)
         await self._of_links(networks)
 
@@ -94,6 +112,22 @@ class Observer:
     async def _of_links(self, networks: Sequence[Network]) -> Failures:
         found = await self._links.observe(networks)
         return {("links", network): error for network, error in found.items()}
+
+    async def _of_ruleset(self, networks: Sequence[Network], *, count: bool) -> Failures:
+        try:
+            await self._ruleset.observe()
+            if count:
+                await self._ruleset.count()
+        except NftablesError as error:
+            return {(FIREWALL, network.id): error for network in networks}
+        return {}
+
+    async def _of_portmaps(self, state: DesiredState) -> Failures:
+        error = await self._portmaps.observe(state)
+        if error is None:
+            return {}
+        networks = [id_ for id_, entry in state.networks.items() if entry.port_mappings]
+        return {(PORTMAP, network): error for network in networks}
 
     async def _handshakes(self, state: DesiredState) -> Failures:
         failures: Failures = {}
@@ -121,7 +155,7 @@ def saw_enough(state: DesiredState, failures: Failures) -> bool:
     """
     blind = {
         network
-        for (_, network), error in failures.items()
-        if not isinstance(error, ForeignLinkError | ForeignDeviceError)
+        for (room, network), error in failures.items()
+        if room not in NEVER_BLIND and not isinstance(error, ForeignLinkError | ForeignDeviceError)
     }
     return not state.networks or len(blind) < len(state.networks)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from powernode_agent.firewall.compile import Filter, compile_filter
 from powernode_agent.links.target import LinkTarget, compile_links
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.desired_state import DesiredState
+from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.values import NetworkId, PeerId
+from powernode_agent.portmap.compile import MappedNetwork, compile_mappings
 from powernode_agent.reconcile.keys import Keys
 from powernode_agent.wireguard.target import DeviceTarget, compile_devices
 
@@ -27,6 +30,8 @@ class Inputs:
     keys: Keys
     switched: frozenset[PeerId]
     mtus: Mapping[NetworkId, int]
+    refused_mappings: Mapping[PortMappingId, object]
+    """Port mappings that must not be applied, with what keeps each from it."""
 
     def same(self, other: Inputs | None) -> bool:
         """Whether `other` gives the same targets, judged by identity where that is enough."""
@@ -37,6 +42,7 @@ class Inputs:
             and self.keys is other.keys
             and self.switched == other.switched
             and self.mtus == other.mtus
+            and self.refused_mappings is other.refused_mappings
         )
 
 
@@ -46,11 +52,48 @@ class Targets:
 
     devices: Mapping[NetworkId, DeviceTarget]
     links: Mapping[NetworkId, LinkTarget]
+    filters: Mapping[NetworkId, Filter]
+    mapped: Mapping[NetworkId, MappedNetwork]
+
+    def of(self, network_id: NetworkId) -> tuple[object, ...]:
+        """All that is wanted for one network, to tell by equality whether it changed."""
+        filter_, mapped = self.filters.get(network_id), self.mapped.get(network_id)
+        return (
+            self.devices.get(network_id),
+            self.links.get(network_id),
+            None if filter_ is None else filter_.fragment,
+            None if mapped is None else mapped.fragment,
+        )
 
 
-def compile_targets(inputs: Inputs) -> Targets:
-    """Pure: the targets of these inputs."""
+def compile_targets(inputs: Inputs, before: Targets | None = None) -> Targets:
+    """Pure: the targets of these inputs. `before` is any earlier result; what cannot have changed since
+    is taken from it, so that one more member of a tag does not compile 10,000 rules."""
+    links = compile_links(inputs.state, inputs.carrying, inputs.mtus)
+    networks = inputs.state.networks
     return Targets(
         compile_devices(inputs.state, inputs.carrying, inputs.keys.in_use, inputs.switched),
-        compile_links(inputs.state, inputs.carrying, inputs.mtus),
+        links,
+        {
+            network_id: compile_filter(
+                entry,
+                tuple(other.network for id_, other in networks.items() if id_ != network_id),
+                links[network_id].mtu,
+                None if before is None else before.filters.get(network_id),
+            )
+            for network_id, entry in networks.items()
+        },
+        _same_if_equal(
+            None if before is None else before.mapped,
+            compile_mappings(networks, inputs.refused_mappings.keys()),
+        ),
     )
+
+
+def _same_if_equal(
+    before: Mapping[NetworkId, MappedNetwork] | None, now: Mapping[NetworkId, MappedNetwork]
+) -> Mapping[NetworkId, MappedNetwork]:
+    """What did not change keeps its identity, by which later stages know it."""
+    if before is None:
+        return now
+    return {id_: before[id_] if before.get(id_) == each else each for id_, each in now.items()}

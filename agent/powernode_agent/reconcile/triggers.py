@@ -25,6 +25,8 @@ class Trigger(Enum):
     """A link of ours came, went or changed: its WireGuard device may be another one."""
     NETLINK = "netlink"
     """An address or route of ours changed, or may have (replay)."""
+    RULESET = "ruleset"
+    """Somebody else wrote to our nftables table."""
     UNDERLAY = "underlay"
     """A route outside ours changed: MTUs may differ."""
     LIVENESS = "liveness"
@@ -51,6 +53,7 @@ _WEIGHT: Final = (
     Trigger.OPERATOR,
     Trigger.LINK,
     Trigger.NETLINK,
+    Trigger.RULESET,
     Trigger.UNDERLAY,
     Trigger.LIVENESS,
     Trigger.SAFETY,

@@ -7,6 +7,7 @@ import copy
 import json
 import socket
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from agent_world import (
     await_passes,
     await_ping,
     configure,
+    ip,
     kernel,
     link,
     make_pair,
@@ -266,6 +268,30 @@ def test_the_refusal_ends_when_the_file_is_as_it_was(spoke: LabNode, world: Worl
         what="the refusal to be over",
         interval=0.1,
     )
+
+
+def test_an_overlay_prefix_over_an_endpoint_never_becomes_a_route(
+    spoke: LabNode, world: World
+) -> None:
+    """Else the packets that carry the tunnel would be sent into it, and the node would be lost."""
+    prefix = ip_network(f"{world.hub_address}/24", strict=False)
+    state = world.state(SPOKE, 2)
+    state["networks"][0]["overlay_ipv4_prefix"] = str(prefix)
+    state["networks"][0]["interface"]["overlay_ipv4"] = str(prefix[200])
+    with spoke.probe(CORE[HUB]) as probe:
+        write_state(spoke, state)
+        found = await_applied(spoke, 2)
+        more_probes(probe)
+    assert probe.result().lost == 0
+    assert spoke.answers(world.hub_address)
+    assert addresses(spoke) == {f"{CORE[SPOKE]}/128"}
+    assert routes(spoke) >= {CORE_PREFIX}
+    assert not ip(spoke, "-4", "route", "show", "dev", CORE_LINK)
+    (network,) = found["networks"]
+    assert (found["state"], network["state"]) == ("degraded", "degraded")
+    (outcome,) = [each for each in found["outcomes"] if each["subsystem"] == "paths"]
+    for part in (str(prefix), world.hub_address, str(prefix[200]), "make the network anew"):
+        assert part in outcome["message"]
 
 
 def test_a_taken_port_stops_its_own_network_only(lab: Lab, spoke: LabNode, world: World) -> None:

@@ -14,7 +14,7 @@ from powernode_agent.reconcile.ledger import Ledger, Task
 from powernode_agent.reconcile.targets import Targets
 
 CORE = NetworkId("core")
-NOTHING = Targets({}, {})
+NOTHING = Targets({}, {}, {}, {})
 WIREGUARD = frozenset({("wireguard", CORE)})
 
 
