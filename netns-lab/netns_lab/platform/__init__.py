@@ -6,11 +6,13 @@ else, so that a misunderstanding of the contract shows up here and not on a cust
 
 The order of the rooms, from the pure inside to the edge:
 
-- `intent`, `compile`, `revisions`, `allocation`, `reachability`, `standing`, `hubs`, `rotation`,
-  `peer_status`, `problems`, `report_merge`: pure functions over frozen values;
-- `tables`, `database`, `queries`, `revision_rows`, `rotation_rows`: SQLite;
-- `registry`, `context`, `phase1_networks`, `phase2_peers`, `peer_rules`, `peer_answers`, `skills`,
-  `lab`: the actions;
+- `filter_intent`, `intent`, `compile_filter`, `compile`, `revisions`, `allocation`, `reachability`,
+  `standing`, `hubs`, `rotation`, `peer_status`, `problems`, `argument_errors`, `report_merge`: pure
+  functions over frozen values;
+- `tables`, `database`, `queries`, `filter_rows`, `revision_rows`, `rotation_rows`: SQLite;
+- `registry`, `context`, `phase1_networks`, `phase2_peers`, `underlay`, `peer_rules`, `peer_answers`,
+  `phase4_port_mappings`, `phase5_firewall`, `firewall_rules`, `firewall_answers`, `phase5_tags`,
+  `firewall_tags`, `firewall_audit`, `filter_reports`, `skills`, `lab`: the actions;
 - `feeds`, `publisher`, `trials`, `rotations`, `sensor`, `observer`, `core`: what the platform remembers
   while it runs;
 - `authority`, `services`, `control`, `server`: certificates, gRPC, the control socket, the process.

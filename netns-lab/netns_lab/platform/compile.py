@@ -6,20 +6,29 @@ sources too: two ends that choose different hubs drop each other's packets. A pe
 always carried by the peer itself, so nothing is compiled for it, and a node's own LAN never appears
 among what its hubs may carry: that would send LAN traffic back to the hub.
 
+The firewall and the port mappings come from `compile_filter`; here they are laid on the nodes.
+
 Resources carry no version here; `revisions` gives them one when they are found to have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from typing import Final
 
+from netns_lab.platform.compile_filter import (
+    Filters,
+    compile_filters,
+    difference,
+    policy_message,
+)
+from netns_lab.platform.filter_intent import NO_FILTER
 from netns_lab.platform.intent import KeySource, NetworkIntent, PeerIntent, Role, Topology
 from netns_lab.platform.revisions import Key, Resource, Resources, key_of
 from powernode.sdwan.v1 import desired_state_pb2 as pb
-from powernode.sdwan.v1.agent_service_pb2 import RESOURCE_KIND_PEER
+from powernode.sdwan.v1.agent_service_pb2 import RESOURCE_KIND_NETWORK, RESOURCE_KIND_PEER
 
 KEEPALIVE_SECONDS: Final = 25
 """Shorter than the UDP timeout of any NAT worth supporting (RFC 4787 asks for two minutes; many give
@@ -39,6 +48,7 @@ class Compiled:
 
     network: NetworkIntent
     nodes: Mapping[str, Resources]
+    filters: Filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +68,20 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
 
     `before` is any earlier result for the same network: what cannot have changed since is taken from
     it, as the same objects, and the result is equal to the one without it. One new spoke among
-    thousands then costs its own resources and one peer on each hub.
+    thousands then costs its own resources and one peer on each hub, one changed firewall rule that
+    rule on each node.
     """
     shared = _share(network)
     earlier = None if before is None else _share(before.network)
+    filters = compile_filters(network, None if before is None else (before.network, before.filters))
     if before is None or earlier is None or not _same_frame(earlier, shared):
         return Compiled(
-            network, {peer.node_id: _compile_node(shared, peer) for peer in network.peers}
+            network,
+            {
+                peer.node_id: _compile_node(shared, peer) | filters.of(peer.node_id)
+                for peer in network.peers
+            },
+            filters,
         )
     changed = {
         id_
@@ -81,8 +98,11 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
         del nodes[earlier.peers[id_].node_id]
     for own in (shared.peers[id_] for id_ in affected if id_ in shared.peers):
         reusable = {} if own.id in changed else before.nodes[own.node_id]
-        nodes[own.node_id] = _compile_node(shared, own, reusable, changed)
-    return Compiled(network, nodes)
+        resources = _compile_node(shared, own, reusable, changed)
+        nodes[own.node_id] = resources | filters.of(own.node_id)
+    untouched = [peer for peer in network.peers if peer.id not in affected]
+    _change_filters(nodes, untouched, before, network, filters)
+    return Compiled(network, nodes, filters)
 
 
 def path_id(network_id: str, prefix: str) -> str:
@@ -119,11 +139,37 @@ def _same_frame(one: _Shared, two: _Shared) -> bool:
 
     def frame(side: _Shared) -> tuple[object, ...]:
         return (
-            replace(side.network, peers=()),
+            replace(side.network, peers=(), filter=NO_FILTER),
             tuple((peer.id, lan) for peer, lan in side.lans),
         )
 
     return frame(one) == frame(two)
+
+
+def _change_filters(
+    nodes: dict[str, Resources],
+    untouched: Iterable[PeerIntent],
+    before: Compiled,
+    network: NetworkIntent,
+    filters: Filters,
+) -> None:
+    """Takes nodes that nothing else has changed for to the new filters; without a difference they stay
+    the objects they are."""
+    put, gone = difference(before.filters.common, filters.common)
+    new_policy = before.network.filter.policy != network.filter.policy
+    for own in untouched:
+        own_put, own_gone = difference(
+            before.filters.served.get(own.node_id, _NOTHING),
+            filters.served.get(own.node_id, _NOTHING),
+        )
+        if not (put or gone or own_put or own_gone or new_policy):
+            continue
+        resources = {**nodes[own.node_id], **put, **own_put}
+        for key in (*gone, *own_gone):
+            del resources[key]
+        if new_policy:
+            resources[(RESOURCE_KIND_NETWORK, network.id)] = _network(network, own)
+        nodes[own.node_id] = resources
 
 
 def _compile_node(
@@ -209,6 +255,7 @@ def _network(network: NetworkIntent, own: PeerIntent) -> pb.Network:
             next_key_generation=keys.next_generation if from_node else 0,
             lan_subnets=own.lan_subnets,
         ),
+        firewall_policy=policy_message(network.filter.policy),
     )
 
 

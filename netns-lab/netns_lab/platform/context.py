@@ -13,7 +13,9 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from netns_lab.platform.errors import ActionError
+from netns_lab.platform.filter_intent import Part, Touched
 from netns_lab.platform.problems import Remembered
+from netns_lab.platform.reachability import Address
 from netns_lab.platform.revisions import Key, Resource
 from netns_lab.platform.tables import Network, NodeInstance, Peer
 from powernode.sdwan.v1 import agent_service_pb2, status_pb2
@@ -43,6 +45,7 @@ class Services(Protocol):
     """The running platform, as actions see it."""
 
     def observation(self, node_id: str) -> Observation: ...
+    def addresses(self) -> frozenset[Address]: ...
     def remembered(self, network_id: str, peer_id: str) -> Remembered: ...
     def revision(self, node_id: str) -> int: ...
     def events(self) -> list[dict[str, object]]: ...
@@ -64,12 +67,17 @@ class Context:
     services: Services
     touched: set[tuple[str, str]] = field(default_factory=set)
     touched_nodes: set[str] = field(default_factory=set)
+    touched_filters: set[Touched] = field(default_factory=set)
     starts_rotation: bool = False
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def touch(self, network_id: str, peer_id: str = "") -> None:
         """Says that the row of a network changed, or that of one of its peers."""
         self.touched.add((network_id, peer_id))
+
+    def touch_filter(self, network_id: str, part: Part, id_: str = "") -> None:
+        """Says that a part of a network's firewall or port mappings changed."""
+        self.touched_filters.add(Touched(network_id, part, id_))
 
     def event(self, name: str, /, **details: object) -> None:
         """Records what happened; published only if the transaction succeeds."""

@@ -15,7 +15,18 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
-from netns_lab.platform import enrolment, lab, phase1_networks, phase2_peers, registry, skills
+from netns_lab.platform import (
+    enrolment,
+    firewall_audit,
+    lab,
+    phase1_networks,
+    phase2_peers,
+    phase4_port_mappings,
+    phase5_firewall,
+    phase5_tags,
+    registry,
+    skills,
+)
 from netns_lab.platform.authority import Authority, Issued, open_authority
 from netns_lab.platform.context import Answer, Context, Observation
 from netns_lab.platform.database import Sessions, open_database
@@ -23,13 +34,23 @@ from netns_lab.platform.feeds import NodeFeed
 from netns_lab.platform.observer import Clock, Observer
 from netns_lab.platform.problems import Remembered
 from netns_lab.platform.publisher import Later, Publisher, at_once
+from netns_lab.platform.reachability import Address
 from netns_lab.platform.registry import Registry
 from netns_lab.platform.revisions import Key, Resource
 from netns_lab.platform.tables import Account, NodeInstance
 from powernode.sdwan.v1 import agent_service_pb2
 
 REGISTRY: Registry = registry.make_registry(
-    (*phase1_networks.ACTIONS, *phase2_peers.ACTIONS, *skills.ACTIONS, *lab.ACTIONS)
+    (
+        *phase1_networks.ACTIONS,
+        *phase2_peers.ACTIONS,
+        *phase4_port_mappings.ACTIONS,
+        *phase5_firewall.ACTIONS,
+        *phase5_tags.ACTIONS,
+        *firewall_audit.ACTIONS,
+        *skills.ACTIONS,
+        *lab.ACTIONS,
+    )
 )
 
 
@@ -45,6 +66,8 @@ class Platform:
     clock: Clock
     account_id: str
     registry: Registry = field(default_factory=lambda: REGISTRY)
+    serves_at: frozenset[Address] = frozenset()
+    """Where it listens and what nodes are told to connect to, as far as these are addresses."""
 
     def call(self, action: str, arguments: Mapping[str, object]) -> Answer:
         """Runs an action, commits it, pushes what it changed. Raises `ActionError`."""
@@ -53,8 +76,8 @@ class Platform:
             answer = registry.call(self.registry, context, action, arguments)
         for name, details in context.events:
             self.observer.event(name, **details)
-        if context.touched or context.touched_nodes:
-            self.publisher.publish(context.touched, context.touched_nodes)
+        if context.touched or context.touched_nodes or context.touched_filters:
+            self.publisher.publish(context.touched, context.touched_nodes, context.touched_filters)
             if context.starts_rotation:
                 self.observer.expect_rotations()
             self.observer.consider()
@@ -100,6 +123,9 @@ class Platform:
 
     def observation(self, node_id: str) -> Observation:
         return self.observer.observation(node_id)
+
+    def addresses(self) -> frozenset[Address]:
+        return self.serves_at
 
     def remembered(self, network_id: str, peer_id: str) -> Remembered:
         return self.observer.remembered(network_id, peer_id)

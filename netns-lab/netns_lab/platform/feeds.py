@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from netns_lab.platform.revisions import NOTHING, NodeRevision, snapshot
+from netns_lab.platform.revisions import CHUNK_BYTES, NOTHING, NodeRevision, Resources, snapshot
 from powernode.sdwan.v1 import agent_service_pb2 as pb
 
 KEPT_DELTAS: Final = 64
@@ -42,8 +42,17 @@ class NodeFeed:
 
     def advance(self, following: NodeRevision, delta: pb.Delta) -> None:
         """Takes the next revision; `wake` tells those who wait for it."""
-        self._steps.append(_Step(self.current.digest, delta))
+        if delta.ByteSize() > CHUNK_BYTES:
+            # No message may be larger than gRPC's limit, and a delta, unlike a snapshot, has no parts.
+            self._steps.clear()
+        else:
+            self._steps.append(_Step(self.current.digest, delta))
         self.current = following
+
+    def adopt(self, resources: Resources) -> None:
+        """Takes equal resources for those that stand: a state from the database is made of objects of
+        its own, and comparing it with the compiled one by identity saves comparing their content."""
+        self.current = replace(self.current, resources=resources)
 
     def overtake(self, revision: int) -> None:
         """Numbers what stands as `revision`, without a way there: everyone gets a snapshot."""

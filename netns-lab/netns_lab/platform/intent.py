@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from netns_lab.platform.filter_intent import NO_FILTER, FilterIntent
+
 
 class Topology(Enum):
     """Who talks to whom directly.
@@ -109,3 +111,4 @@ class NetworkIntent:
     topology: Topology
     peers: tuple[PeerIntent, ...]
     hub_order: tuple[str, ...]
+    filter: FilterIntent = NO_FILTER

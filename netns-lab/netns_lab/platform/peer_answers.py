@@ -99,10 +99,9 @@ def _answer(
     unmeasured = [] if derived.status else ["status", "last_handshake_at"]
     if described["publicly_reachable"] is None:
         unmeasured.append("publicly_reachable")
-    problem = None
-    if seen.online:
-        problem = _problem(context, peer, seen, derived, hubs)
-    else:
+    problem = _problem(context, peer, seen, derived, hubs) if seen.online else None
+    problem = problem or problems.dead_hub(peer.node.name, _dead_to(context, peer))
+    if problem is None and not seen.online:
         unmeasured.append("problem")
     return {
         **described,
@@ -144,6 +143,17 @@ def _problem(
             remembered=context.services.remembered(peer.network_id, peer.id),
         ),
         context.now,
+    )
+
+
+def _dead_to(context: Context, peer: Peer) -> list[str]:
+    """Names of the spokes that say now that `peer`, a hub, is dead to them."""
+    remembered = context.services.remembered(peer.network_id, peer.id)
+    spokes = (context.session.get(Peer, peer_id) for peer_id in remembered.dead_to)
+    return sorted(
+        spoke.node.name
+        for spoke in spokes
+        if spoke is not None and context.services.observation(spoke.node_id).online
     )
 
 

@@ -6,7 +6,7 @@ A breach is an `ActionError` with the field and the rule, raised before anything
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import chain
 from socket import AF_INET, AF_INET6, AddressFamily, inet_pton
 from typing import Annotated
@@ -21,7 +21,15 @@ from netns_lab.platform.intent import KeySource
 from netns_lab.platform.prefixes import Prefix
 from netns_lab.platform.reachability import split_endpoint
 from netns_lab.platform.registry import Arguments
-from netns_lab.platform.tables import LanSubnet, Network, NodeInstance, Peer, PeerKey, VirtualIp
+from netns_lab.platform.tables import (
+    LanSubnet,
+    Network,
+    NodeInstance,
+    Peer,
+    PeerKey,
+    PortMappingRow,
+    VirtualIp,
+)
 
 
 class Lan(Arguments):
@@ -66,8 +74,12 @@ def _number(family: AddressFamily, address: str) -> int:
     return int.from_bytes(inet_pton(family, address))
 
 
-def check_endpoint(text: str | None) -> int | None:
-    """The port of an operator's endpoint, None: it names none. Raises `ActionError`."""
+def check_endpoint(context: Context, text: str | None) -> int | None:
+    """The port of an operator's endpoint, None: it names none. Raises `ActionError`.
+
+    Agents refuse an address that no other host can send to, and with it the whole revision; one inside
+    an overlay would have the packets that carry a tunnel go through a tunnel.
+    """
     if text is None:
         return None
     split = split_endpoint(text)
@@ -78,16 +90,31 @@ def check_endpoint(text: str | None) -> int | None:
             f" 203.0.113.5:51820 or [2001:db8::5]:51820, got {text!r}",
         )
     address, port = split
-    if address.is_unspecified or address.is_multicast:
-        raise ActionError("endpoint_address", f"must be a unicast address, got {address}")
+    prefix = ip_network(address)
+    if prefixes.is_unroutable(prefix):
+        raise ActionError(
+            "endpoint_address",
+            "must be a unicast address that other hosts can send to (not loopback, link-local,"
+            f" multicast, reserved or IPv4-mapped), got {address}",
+        )
+    overlays = prefixes.overlays(context.session, context.account_id)
+    prefixes.refuse_overlap("endpoint_address", prefix, overlays)
     return port
 
 
 def listen_port(context: Context, node: NodeInstance, endpoint: str | None) -> int:
     """The endpoint's own port where it is free: a host without a NAT is reached where it listens."""
-    wanted = check_endpoint(endpoint)
+    wanted = check_endpoint(context, endpoint)
     taken = set(
         context.session.scalars(select(Peer.listen_port).where(Peer.node_id == node.id)).all()
+    )
+    # A mapped port leads elsewhere: WireGuard would never hear of what comes in by it.
+    taken.update(
+        context.session.scalars(
+            select(PortMappingRow.external_port)
+            .join(Peer, Peer.id == PortMappingRow.hub_peer_id)
+            .where(Peer.node_id == node.id, PortMappingRow.protocol == "udp")
+        )
     )
     port = allocation.next_listen_port(taken, wanted)
     if port is None:

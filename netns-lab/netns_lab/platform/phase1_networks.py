@@ -23,6 +23,10 @@ from netns_lab.platform.intent import Topology
 from netns_lab.platform.prefixes import Prefix
 from netns_lab.platform.registry import Action, Arguments, action
 from netns_lab.platform.tables import Account, Network
+from netns_lab.platform.underlay import underlay
+
+MAX_POD_LENGTH: Final = {4: 24, 6: 64}
+"""By IP version: what each node gets of it (Kubernetes, node-cidr-mask-size-ipv4 and -ipv6)."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[ -~]+$")]
 """Printable ASCII: names end up in logs, tables and link aliases."""
@@ -144,11 +148,15 @@ def describe(network: Network) -> dict[str, object]:
 def _overlay_prefix(context: Context, text: str | None) -> IPv6Network:
     if text is not None:
         prefix = prefixes.parse_overlay("prefix", text)
-        prefixes.refuse_overlap("prefix", prefix, _everything(context))
+        prefixes.refuse_overlap("prefix", prefix, chain(underlay(context), _everything(context)))
         return prefix
     account = context.session.get_one(Account, context.account_id)
     pool = IPv6Network(account.ula_pool)
-    taken = [other for other, _ in _everything(context) if isinstance(other, IPv6Network)]
+    taken = [
+        other
+        for other, _ in chain(underlay(context), _everything(context))
+        if isinstance(other, IPv6Network)
+    ]
     allocated = allocation.next_network_prefix(pool, taken)
     if allocated is None:
         raise ActionError("prefix", f"must be given: the account's pool {pool} is used up")
@@ -162,7 +170,7 @@ def _overlay_ipv4(context: Context, text: str | None) -> IPv4Network | None:
     prefix = prefixes.parse(field, text)
     if not isinstance(prefix, IPv4Network) or not 8 <= prefix.prefixlen <= 29:
         raise ActionError(field, f"must be an IPv4 prefix from /8 to /29, got {text!r}")
-    prefixes.refuse_overlap(field, prefix, _everything(context))
+    prefixes.refuse_overlap(field, prefix, chain(underlay(context), _everything(context)))
     return prefix
 
 
@@ -177,6 +185,12 @@ def _pod_subnet(
     if own_ipv4 is not None:
         mine.append((own_ipv4, f"the network's own overlay_ipv4_prefix {own_ipv4}"))
     prefixes.refuse_overlap(field, prefix, chain(mine, _everything(context)))
+    longest = MAX_POD_LENGTH[prefix.version]
+    if prefix.prefixlen > longest:
+        raise ActionError(
+            field,
+            f"must be /{longest} or shorter: each node takes a /{longest} of it, got {text!r}",
+        )
     return prefix
 
 

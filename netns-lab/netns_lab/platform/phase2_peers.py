@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
+from netns_lab.platform.firewall_tags import drop_unneeded, tags_of
 from netns_lab.platform.intent import KeySource, Standing
 from netns_lab.platform.peer_answers import answer_all, answer_new, answer_one, describe
 from netns_lab.platform.peer_rules import (
@@ -117,7 +118,7 @@ def update_peer(context: Context, arguments: UpdatePeer) -> Answer:
     if "publicly_reachable" in given:
         peer.wanted_public = arguments.publicly_reachable
     if "endpoint_address" in given:
-        check_endpoint(arguments.endpoint_address)
+        check_endpoint(context, arguments.endpoint_address)
         # The port it listens on stays: a change of it would cut every session it has.
         peer.wanted_endpoint = arguments.endpoint_address or ""
     if arguments.lan_subnets is not None:
@@ -134,12 +135,14 @@ def detach_peer(context: Context, arguments: PeerReference) -> Answer:
     """Takes a peer off its network; the other nodes forget it at once."""
     peer = context.peer(arguments.peer_id)
     described = describe(peer)
+    tags = [tag.id for tag in tags_of(context, peer)]
     network = peer.network
     if network.current_hub_id == peer.id:
         network.current_hub_id = ""
     context.session.delete(peer)
     context.session.flush()
     context.touch(network.id, arguments.peer_id)
+    drop_unneeded(context, tags)
     context.event("peer.detached", network_id=network.id, peer_id=arguments.peer_id)
     return {"peer": {**described, "status": "detached"}}
 

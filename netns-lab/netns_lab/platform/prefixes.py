@@ -19,6 +19,13 @@ Prefix = IPv4Network | IPv6Network
 UNIQUE_LOCAL: Final = IPv6Network("fd00::/8")
 """Locally assigned unique local addresses (RFC 4193, section 3.1)."""
 
+UNROUTABLE: Final = (
+    *map(ip_network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")),
+    *map(ip_network, ("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8")),
+)
+"""Never on an overlay (RFC 6890): "this network", loopback, link-local, multicast, reserved,
+IPv4-mapped. Agents refuse them, and with them the whole revision; so nothing of it is taken here."""
+
 
 def parse(field: str, text: str) -> Prefix:
     """A prefix without host bits, not a default route."""
@@ -30,6 +37,24 @@ def parse(field: str, text: str) -> Prefix:
         ) from None
     if prefix.prefixlen == 0:
         raise ActionError(field, f"must not be a default route, got {text!r}")
+    _refuse_unroutable(field, prefix)
+    return prefix
+
+
+def parse_selected(field: str, text: str) -> Prefix:
+    """A prefix that packets are selected by: as the contract writes it, and one that is routed at all.
+
+    A default route is one; whoever means everyone of one family says so with it.
+    """
+    try:
+        prefix = ip_network(text)
+    except ValueError:
+        raise ActionError(
+            field, f"must be an IPv4 or IPv6 prefix without host bits, got {text!r}"
+        ) from None
+    if str(prefix) != text:
+        raise ActionError(field, f"must be written as {str(prefix)!r}, got {text!r}")
+    _refuse_unroutable(field, prefix)
     return prefix
 
 
@@ -97,6 +122,22 @@ def virtual_ips(session: Session, account_id: str) -> Iterator[tuple[Prefix, str
     )
     for virtual_ip in rows:
         yield ip_network(virtual_ip.address), f"virtual IP {virtual_ip.name} {virtual_ip.address}"
+
+
+def is_unroutable(prefix: Prefix) -> bool:
+    """Whether `prefix` is inside a range that is never routed; a default route is not."""
+    return any(
+        prefix.prefixlen >= range_.prefixlen and overlap(prefix, range_) for range_ in UNROUTABLE
+    )
+
+
+def _refuse_unroutable(field: str, prefix: Prefix) -> None:
+    if is_unroutable(prefix):
+        raise ActionError(
+            field,
+            "must be unicast that can be routed (not multicast, link-local or loopback),"
+            f" got {str(prefix)!r}",
+        )
 
 
 def refuse_overlap(field: str, prefix: Prefix, others: Iterator[tuple[Prefix, str]]) -> None:

@@ -2,11 +2,13 @@
 
     KeysOutOfSync             the node says that it works with something else than what is desired: an
                               older revision, or another key
-    EndpointUnreachableError  a spoke that no hub answers, or that has no hub to call
+    EndpointUnreachableError  a spoke that no hub answers, or that has no hub to call; and a dead way
+                              between a spoke and one of its hubs, said of both ends
 
-Both take `STUCK_SECONDS` to be said: everything that is on its way looks like this for a moment. Only a
-node whose report stream stands is judged; of any other, nothing is known, and None is not the answer
-"no problem" (the caller says "not measured").
+The first two kinds take `STUCK_SECONDS` to be said: everything that is on its way looks like this for a
+moment. A way is reported as dead only after probes went unanswered for a while. Only a node whose
+report stream stands is judged, but for a hub, of which spokes speak; of any other, nothing is known,
+and None is not the answer "no problem" (the caller says "not measured").
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ STUCK_SECONDS: Final = 15.0
 """Three times as long as WireGuard takes to repeat a lost handshake."""
 ENDPOINT_UNREACHABLE: Final = "EndpointUnreachableError"
 KEYS_OUT_OF_SYNC: Final = "KeysOutOfSync"
+NAMED: Final = 5
+"""How many spokes a sentence names."""
+_DEAD_WAY_FIX: Final = (
+    "see on both whether WireGuard's UDP passes between them (powernode-agent status); until then the"
+    " network keeps to a hub that the most spokes reach"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class Remembered:
     silent: bool = False
     handshaking_since: float | None = None
     out_of_step_since: float | None = None
+    dead_to: frozenset[str] = frozenset()
+    """Of a hub: the spokes, by peer id, whose probes it does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,45 @@ def diagnose(situation: Situation, now: float) -> Problem | None:
         and waiting >= STUCK_SECONDS
     ):
         return _endpoint_unreachable(situation, f"handshaking for {waiting:.0f} s; {reported}")
-    return None
+    return _dead_way(situation, reported) if situation.is_spoke else None
+
+
+def dead_hub(name: str, spokes: Sequence[str]) -> Problem | None:
+    """The problem of a hub that does not answer these spokes, by their names; None: there are none.
+
+    It is the spokes that say so, so it is known of a hub that does not report as well.
+    """
+    if not spokes:
+        return None
+    shown = ", ".join(spokes[:NAMED])
+    if len(spokes) > NAMED:
+        shown += f" and {len(spokes) - NAMED} more"
+    return Problem(
+        ENDPOINT_UNREACHABLE,
+        f"{name} gives {shown} no answer through the overlay",
+        _DEAD_WAY_FIX,
+        f"their probes, as they report; spokes concerned: {len(spokes)}",
+    )
+
+
+def _dead_way(situation: Situation, reported: str) -> Problem | None:
+    dead = {
+        each.peer_id: each
+        for each in situation.report.peers
+        if each.network_id == situation.network_id and each.liveness == pb.LIVENESS_DEAD
+    }
+    hubs = [hub for hub in situation.hubs if hub.id in dead]
+    if not hubs:
+        return None
+    where = ", ".join(
+        f"{hub.name}{f' at {hub.endpoint}' if hub.endpoint else ''}{_state(hub)}" for hub in hubs
+    )
+    return Problem(
+        ENDPOINT_UNREACHABLE,
+        f"{situation.name} gets no answer through the overlay from {where}",
+        _DEAD_WAY_FIX,
+        f"its probes; {reported}",
+    )
 
 
 def _keys_out_of_sync(situation: Situation, evidence: str) -> Problem:

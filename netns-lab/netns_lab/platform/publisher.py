@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 from netns_lab.platform.compile import Compiled, compile_network
 from netns_lab.platform.database import Sessions
 from netns_lab.platform.feeds import NodeFeed
+from netns_lab.platform.filter_intent import Touched
+from netns_lab.platform.filter_rows import HeldFilter
 from netns_lab.platform.intent import NetworkIntent, PeerIntent
 from netns_lab.platform.queries import load_networks, network_intent, peer_intent
 from netns_lab.platform.revision_rows import load_revisions, write_number, write_revision
@@ -26,6 +28,7 @@ from netns_lab.platform.revisions import (
     NodeRevision,
     Resource,
     Resources,
+    TagChanges,
     advance,
     key_of,
 )
@@ -61,6 +64,7 @@ class Publisher:
     intents: dict[str, NetworkIntent] = field(default_factory=dict)
     _nodes: dict[str, pb.Node] = field(default_factory=dict)
     _peers: dict[str, dict[str, PeerIntent]] = field(default_factory=dict)
+    _filters: dict[str, HeldFilter] = field(default_factory=dict)
     _compiled: dict[str, Compiled] = field(default_factory=dict)
     _overrides: dict[str, Mapping[Key, Resource]] = field(default_factory=dict)
 
@@ -78,23 +82,31 @@ class Publisher:
             touched = [(network.id, "") for network in networks]
         self.publish(touched, nodes)
 
-    def publish(self, touched: Collection[tuple[str, str]], nodes: Iterable[str] = ()) -> None:
+    def publish(
+        self,
+        touched: Collection[tuple[str, str]],
+        nodes: Iterable[str] = (),
+        filters: Collection[Touched] = (),
+    ) -> None:
         """Reads the touched rows again, and pushes what changed to whom it concerns.
 
         `touched` are (network id, peer id), with an empty peer id for the row of the network itself;
-        `nodes` are NodeInstances that are new or changed.
+        `nodes` are NodeInstances that are new or changed; `filters` parts of firewalls and port
+        mappings.
         """
         affected = set(nodes)
-        if not touched and not affected:
+        if not touched and not affected and not filters:
             return
         with self.sessions.begin() as session:
             for node in session.scalars(select(NodeInstance).where(NodeInstance.id.in_(affected))):
                 self._nodes[node.id] = pb.Node(
                     id=node.id, name=node.name, account_id=node.account_id
                 )
-            for network_id in {network_id for network_id, _ in touched}:
+            networks_touched = {network_id for network_id, _ in touched}
+            for network_id in networks_touched | {each.network_id for each in filters}:
                 peers = {peer for network, peer in touched if network == network_id and peer}
-                affected |= self._recompile(session, network_id, peers)
+                parts = [each for each in filters if each.network_id == network_id]
+                affected |= self._recompile(session, network_id, peers, parts)
             steps = self._advance(session, affected)
         answering, starting, calling = [], [], []
         for node_id, following, delta in steps:
@@ -157,15 +169,27 @@ class Publisher:
         compiled = self._compiled.get(network_id)
         return compiled is not None and key in compiled.nodes.get(node_id, {})
 
-    def _recompile(self, session: Session, network_id: str, touched: Iterable[str]) -> set[str]:
+    def _recompile(
+        self,
+        session: Session,
+        network_id: str,
+        touched: Iterable[str],
+        parts: Iterable[Touched],
+    ) -> set[str]:
         """Nodes whose state may have changed by it: those whose resources are other objects now."""
         before = self._compiled.get(network_id)
         earlier = {} if before is None else before.nodes
         network = session.get(Network, network_id)
         if network is None:
-            for known in (self.intents, self._compiled, self._peers):
+            for known in (self.intents, self._compiled, self._peers, self._filters):
                 known.pop(network_id, None)
             return set(earlier)
+        held = self._filters.get(network_id)
+        if held is None:
+            held = self._filters[network_id] = HeldFilter(network_id)
+            wanted = held.read(session)
+        else:
+            wanted = held.read_again(session, parts)
         peers = self._peers.setdefault(network_id, {})
         for peer_id in touched:
             row = session.get(Peer, peer_id)
@@ -173,7 +197,7 @@ class Publisher:
                 peers.pop(peer_id, None)
             else:
                 peers[peer_id] = peer_intent(row)
-        intent = network_intent(network, tuple(peers.values()))
+        intent = network_intent(network, tuple(peers.values()), wanted)
         if self.intents.get(network_id) == intent:
             return set()
         compiled = compile_network(intent, before)
@@ -187,16 +211,19 @@ class Publisher:
 
     def _advance(self, session: Session, affected: Collection[str]) -> list[_Step]:
         steps: list[_Step] = []
+        tag_changes = TagChanges()
         for node_id in affected:
             node = self._nodes.get(node_id)
             if node is None:
                 continue
             feed = self.feeds.setdefault(node_id, NodeFeed())
-            step = advance(feed.current, self._target(node))
+            target = self._target(node)
+            step = advance(feed.current, target, tag_changes)
             if step is None:
+                feed.adopt(target)
                 continue
             following, delta = step
-            write_revision(session, node_id, delta)
+            write_revision(session, node_id, following, delta)
             steps.append((node_id, following, delta))
         return steps
 

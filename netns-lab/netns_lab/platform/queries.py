@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from netns_lab.platform.filter_intent import NO_FILTER, FilterIntent
 from netns_lab.platform.intent import (
     Keys,
     KeySource,
@@ -32,7 +33,9 @@ def load_networks(session: Session) -> Sequence[Network]:
     ).all()
 
 
-def network_intent(network: Network, peers: tuple[PeerIntent, ...]) -> NetworkIntent:
+def network_intent(
+    network: Network, peers: tuple[PeerIntent, ...], filter_: FilterIntent = NO_FILTER
+) -> NetworkIntent:
     """The intent of a network. `peers` are all of its peers in their order."""
     hubs = [peer.id for peer in peers if peer.role is Role.HUB]
     if network.current_hub_id in hubs:
@@ -48,6 +51,7 @@ def network_intent(network: Network, peers: tuple[PeerIntent, ...]) -> NetworkIn
         topology=Topology(network.topology),
         peers=peers,
         hub_order=tuple(hubs),
+        filter=filter_,
     )
 
 

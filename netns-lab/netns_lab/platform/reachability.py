@@ -1,8 +1,9 @@
 """Whether a node can be reached from outside, and where: drawn from its report, never guessed. Pure.
 
-A node is publicly reachable when one of its interfaces has the very address the platform sees it come
-from: then no NAT stands between. A firewall cannot be seen this way; an operator who knows better says
-`publicly_reachable: false`, which always wins.
+A node *may be* publicly reachable when one of its interfaces has the very address the platform sees it
+come from: then no NAT stands between. A firewall cannot be seen in a report; `standing` and `trials`
+find it, by whether peers that the node has not called get an answer. An operator who knows better says
+`publicly_reachable`, which always wins.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def detect(
     ]
     if observed is None or not mine:
         return None
+    if observed.is_loopback or observed.is_link_local:
+        return None  # it is on the platform's own host or link: where others reach it is not known
     for address, port in mine:
         if address == observed and port is not None:
             return Detected(True, join_endpoint(address, port))

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from netns_lab.platform.argument_errors import explain
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
 
@@ -62,8 +63,8 @@ def call(
     registry: Registry, context: Context, name: str, arguments: Mapping[str, object]
 ) -> Answer:
     """Runs an action in the context's transaction. Raises `ActionError`; commits nothing."""
-    # The runbook writes them as methods of the platform.
-    found = registry.get(name.removeprefix("platform."))
+    # The runbook writes them as methods of the platform, and autonomy actions as system.sdwan_...
+    found = registry.get(name.removeprefix("platform.").replace("system.", "system_", 1))
     if found is None:
         raise ActionError("action", f"must be one of {', '.join(sorted(registry))}")
     return found.run(context, arguments)
@@ -73,13 +74,7 @@ def _parse(arguments: type[A], raw: Mapping[str, object]) -> A:
     try:
         return arguments.model_validate(dict(raw))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "arguments"
-        rule = {
-            "extra_forbidden": f"is no argument here; there are {_names(arguments)}",
-            "missing": "is required",
-        }.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise ActionError(field, rule) from None
+        raise explain(error, raw, _names(arguments)) from None
 
 
 def _names(arguments: type[Arguments]) -> str:

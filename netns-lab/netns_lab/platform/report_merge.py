@@ -37,6 +37,12 @@ def merge(before: pb.StatusReport | None, report: pb.StatusReport) -> pb.StatusR
     )
     del whole.outcomes[:]
     whole.outcomes.extend(outcomes)
+    mappings = _keyed(before.port_mappings, report.port_mappings, lambda item: item.port_mapping_id)
+    del whole.port_mappings[:]
+    whole.port_mappings.extend(mappings)
+    firewalls = _keyed(before.firewalls, report.firewalls, lambda item: item.network_id)
+    del whole.firewalls[:]
+    whole.firewalls.extend(firewalls)
     # These come whole when they change: an entry that left could not be told from one unchanged.
     if report.endpoint_candidates:
         del whole.endpoint_candidates[:]

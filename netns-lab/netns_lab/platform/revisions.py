@@ -1,7 +1,8 @@
 """Revisions of one node's desired state: what changed, its number, its digest, its messages. Pure.
 
 A revision is taken only when a resource differs; unchanged resources keep the version of the revision
-in which they last changed. The digest is the contract's (agent_service.proto): XOR over resources of
+in which they last changed. A tag that only gained or lost members is sent as those members, whatever
+its size. The digest is the contract's (agent_service.proto): XOR over resources of
 the first 16 bytes of SHA-256("<kind>\\n<id>\\n<version>"), so one step costs as much as what changed,
 not as much as the state.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from powernode.sdwan.v1 import agent_service_pb2 as service_pb
@@ -83,6 +84,51 @@ class NodeRevision:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """Prefixes that joined and left a tag."""
+
+    joined: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class TagChanges:
+    """What changed in the members of tags. All nodes of a network hold a tag as one object, so the ten
+    thousand members of it are compared once."""
+
+    # Of the ids of two objects; the objects are kept, so that the ids stay theirs.
+    _known: dict[tuple[int, int], tuple[Resource, Resource, MemberChange | None]] = field(
+        default_factory=dict
+    )
+
+    def between(self, before: Resource | None, after: Resource) -> MemberChange | None:
+        """How `before` becomes `after` by members alone; None: not so, or not worth it."""
+        if not isinstance(before, firewall_pb2.FirewallTag):
+            return None
+        if not isinstance(after, firewall_pb2.FirewallTag):
+            return None
+        key = (id(before), id(after))
+        if key not in self._known:
+            self._known[key] = (before, after, _member_change(before, after))
+        return self._known[key][2]
+
+
+def _member_change(
+    before: firewall_pb2.FirewallTag, after: firewall_pb2.FirewallTag
+) -> MemberChange | None:
+    if (before.network_id, before.name) != (after.network_id, after.name):
+        return None
+    was, now = set(before.members), set(after.members)
+    if (len(was), len(now)) != (len(before.members), len(after.members)):
+        # A member named twice, which no compiler makes: there is no telling what a node makes of it.
+        return None
+    joined, left = sorted(now - was), sorted(was - now)
+    if not 0 < len(joined) + len(left) < len(now):
+        return None
+    return MemberChange(tuple(joined), tuple(left))
+
+
 NOTHING: Final = NodeRevision(0, {}, {}, bytes(DIGEST_BYTES))
 """Before the first revision."""
 
@@ -93,28 +139,43 @@ def digest_of(versions: Mapping[Key, int]) -> bytes:
 
 
 def advance(
-    current: NodeRevision, target: Mapping[Key, Resource]
+    current: NodeRevision, target: Mapping[Key, Resource], tag_changes: TagChanges | None = None
 ) -> tuple[NodeRevision, service_pb.Delta] | None:
-    """The next revision and the way to it; None when nothing differs."""
+    """The next revision and the way to it; None when nothing differs.
+
+    `tag_changes` remembers what was found of tags, for the next node that holds the same ones.
+    """
+    tag_changes = TagChanges() if tag_changes is None else tag_changes
+    had = current.resources.get
     changed = {
         key: resource
         for key, resource in target.items()
         # Unchanged networks keep their objects, and identity is cheaper than comparison.
-        if (before := current.resources.get(key)) is not resource and before != resource
+        if (before := had(key)) is not resource and before != resource
     }
-    removed = [key for key in current.resources if key not in target]
+    removed = sorted(current.resources.keys() - target.keys())
     if not changed and not removed:
         return None
     revision = current.revision + 1
-    versions = {key: current.versions.get(key, revision) for key in target}
-    versions.update(dict.fromkeys(changed, revision))
+    versions = {**current.versions, **dict.fromkeys(changed, revision)}
+    for key in removed:
+        del versions[key]
     touched = [*removed, *(key for key in changed if key in current.versions)]
     digest = _fold(current.digest, ((key, current.versions[key]) for key in touched))
     digest = _fold(digest, ((key, revision) for key in changed))
     following = NodeRevision(revision, dict(target), versions, digest)
     upserts = pb.DesiredState(revision=revision)
+    memberships: list[firewall_pb2.TagMembership] = []
     for key, resource in changed.items():
-        _put(upserts, resource, versions[key])
+        members = tag_changes.between(current.resources.get(key), resource)
+        if members is None:
+            _put(upserts, resource, versions[key])
+        else:
+            memberships.append(
+                firewall_pb2.TagMembership(
+                    tag_id=resource.id, joined=members.joined, left=members.left, version=revision
+                )
+            )
     delta = service_pb.Delta(
         base_revision=current.revision,
         removed=[
@@ -122,6 +183,7 @@ def advance(
             for kind, id_ in removed
         ],
         upserts=upserts,
+        tag_memberships=memberships,
         digest=digest,
     )
     return following, delta
@@ -152,6 +214,13 @@ def alone(resource: Resource) -> pb.DesiredState:
     message = pb.DesiredState()
     _put(message, resource, resource.version)
     return message
+
+
+def with_version(resource: Resource, version: int) -> Resource:
+    """A copy of a resource that carries its version."""
+    copy = deepcopy(resource)
+    copy.version = version
+    return copy
 
 
 def to_message(state: NodeRevision) -> pb.DesiredState:

@@ -14,7 +14,7 @@ reports is no recovery. The memory is the process's: a restarted platform says a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from netns_lab.platform import hubs, peer_status, problems
@@ -92,7 +92,11 @@ class Sensor:
     def remembered(self, network_id: str, peer_id: str) -> Remembered:
         """What was seen of a peer over time."""
         memory = self._networks.get(network_id)
-        return _FRESH if memory is None else memory.peers.get(peer_id, _FRESH)
+        if memory is None:
+            return _FRESH
+        known = memory.peers.get(peer_id, _FRESH)
+        seen = memory.hubs.get(peer_id)
+        return known if seen is None else replace(known, dead_to=seen.dead_to)
 
     def consider(self, network: NetworkIntent, votes: hubs.Votes) -> None:
         """Looks at a network: at its peers when it is time to, at its hubs always."""

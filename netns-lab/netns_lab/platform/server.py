@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from netns_lab.platform.control import serve_control
 from netns_lab.platform.core import Platform, open_platform
 from netns_lab.platform.errors import PlatformError
 from netns_lab.platform.observer import Clock
+from netns_lab.platform.reachability import Address
 from netns_lab.platform.services import AgentLink, Enrolment
 from powernode.sdwan.v1 import agent_service_pb2_grpc as pb_grpc
 
@@ -86,6 +88,9 @@ async def run_platform(settings: Settings, clock: Clock) -> AsyncIterator[Runnin
         address = _bind(agents, settings.listen, _mutual(pair, platform.authority.ca_pem))
         enrolment = grpc.aio.server(options=OPTIONS)
         advertised = settings.advertise or address
+        platform.serves_at = addresses_of(
+            (*settings.listen, *settings.enrol_listen, *filter(None, (settings.advertise,)))
+        )
         enrolling = Enrolment(platform, advertised)
         pb_grpc.add_EnrolmentServiceServicer_to_server(  # type: ignore[no-untyped-call]
             enrolling, enrolment
@@ -117,6 +122,19 @@ def split_listen(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise PlatformError("cannot listen", which=text, action="give it as host:port")
     return host, int(port)
+
+
+def addresses_of(places: Iterable[str]) -> frozenset[Address]:
+    """The addresses among "host:port" of several places: neither names nor "all of them"."""
+    found: set[Address] = set()
+    for place in places:
+        try:
+            address = ip_address(split_listen(place)[0])
+        except ValueError:
+            continue
+        if not address.is_unspecified:
+            found.add(address)
+    return frozenset(found)
 
 
 def _bind(

@@ -7,7 +7,7 @@ database, as in the runbook's Sdwan::PeerKey; the file is 0600 in a directory th
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -158,6 +158,96 @@ class VirtualIp(Table):
     address: Mapped[str]
 
 
+class FirewallPolicyRow(Table):
+    """What a network does with packets that no rule matches. No row: accepts them."""
+
+    __tablename__ = "firewall_policies"
+    network_id: Mapped[str] = mapped_column(
+        ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True
+    )
+    ingress: Mapped[str]
+    egress: Mapped[str]
+
+
+class FirewallRuleRow(Table):
+    """Sdwan::FirewallRule. Of `selector_*` the one that `selector_kind` tells is set, the others are
+    empty; so are both of `destination_*` in a rule for all destinations. `first_port` 0: every port.
+
+    Peers and virtual IPs have no foreign key: a rule outlives them, and then matches nothing.
+    `created_at_ms` is milliseconds since the epoch, and grows with each rule of a network.
+    """
+
+    __tablename__ = "firewall_rules"
+    __table_args__ = (Index("firewall_rules_by_age", "network_id", "created_at_ms"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id", ondelete="CASCADE"))
+    direction: Mapped[str]
+    action: Mapped[str]
+    selector_kind: Mapped[str]
+    selector_peer_id: Mapped[str]
+    selector_tag_id: Mapped[str] = mapped_column(index=True)
+    selector_cidr: Mapped[str]
+    protocol: Mapped[str]
+    first_port: Mapped[int]
+    last_port: Mapped[int]
+    priority: Mapped[int]
+    destination_virtual_ip_id: Mapped[str]
+    destination_prefix: Mapped[str]
+    created_at_ms: Mapped[int]
+
+
+class FirewallTagRow(Table):
+    """A tag, by its name on the network. It lives while it has a member or a rule names it."""
+
+    __tablename__ = "firewall_tags"
+    __table_args__ = (UniqueConstraint("network_id", "name"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id", ondelete="CASCADE"))
+    name: Mapped[str]
+
+
+class FirewallTagPeerRow(Table):
+    """A peer that is a member of a tag; a detached one is none."""
+
+    __tablename__ = "firewall_tag_peers"
+    tag_id: Mapped[str] = mapped_column(
+        ForeignKey("firewall_tags.id", ondelete="CASCADE"), primary_key=True
+    )
+    peer_id: Mapped[str] = mapped_column(
+        ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class FirewallTagPrefixRow(Table):
+    """A free prefix that is a member of a tag."""
+
+    __tablename__ = "firewall_tag_prefixes"
+    tag_id: Mapped[str] = mapped_column(
+        ForeignKey("firewall_tags.id", ondelete="CASCADE"), primary_key=True
+    )
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+
+
+class PortMappingRow(Table):
+    """Sdwan::PortMapping. Of `internal_peer_id` and `internal_virtual_ip_id` one is set, the other is
+    empty. `hub_peer_id` is the hub that serves it. It outlives all three, and then is served by nobody.
+    """
+
+    __tablename__ = "port_mappings"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    network_id: Mapped[str] = mapped_column(
+        ForeignKey("networks.id", ondelete="CASCADE"), index=True
+    )
+    hub_peer_id: Mapped[str]
+    external_address: Mapped[str]
+    external_port: Mapped[int]
+    protocol: Mapped[str]
+    internal_peer_id: Mapped[str]
+    internal_virtual_ip_id: Mapped[str]
+    internal_port: Mapped[int]
+    created_at: Mapped[float]
+
+
 class Rotation(Table):
     """A key rotation. `needed` is JSON, node id -> revision that told it; `events` a JSON list."""
 
@@ -188,6 +278,17 @@ class ResourceRow(Table):
     node_id: Mapped[str] = mapped_column(ForeignKey("node_instances.id"), primary_key=True)
     kind: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
+    message: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TagMembershipRow(Table):
+    """Members that joined and left a tag of a node after its row in `resources` was written: a tag of
+    ten thousand members that gains one is not written anew for each node."""
+
+    __tablename__ = "tag_memberships"
+    node_id: Mapped[str] = mapped_column(ForeignKey("node_instances.id"), primary_key=True)
+    tag_id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
     message: Mapped[bytes] = mapped_column(LargeBinary)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from netns_lab.errors import LabError
 from netns_lab.lab import Lab
-from netns_lab.scenario import full_mesh, phase1, phase2
+from netns_lab.scenario import full_mesh, phase1, phase2, phase4, phase5
 from netns_lab.scenario.stage import Stage
 from netns_lab.scenario.telling import Teller
 from netns_lab.topology import reference_topology
@@ -74,6 +74,12 @@ def play(lab: Lab, teller: Teller) -> None:
         return
     teller.phase("Phase 2: attach NodeInstance peers")
     for step in phase2.steps(stage, teller):
+        teller.run(step)
+    teller.phase("Phase 4: port mappings")
+    for step in phase4.steps(stage, teller):
+        teller.run(step)
+    teller.phase("Phase 5: firewall rules")
+    for step in phase5.steps(stage, teller):
         teller.run(step)
     teller.phase("Phases 1 and 2 again: a full mesh beside it, on nodes that it shares")
     for step in full_mesh.steps(Stage(lab, instances), teller):

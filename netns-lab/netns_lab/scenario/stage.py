@@ -39,7 +39,7 @@ class Stage:
     def node(self, name: str) -> LabNode:
         return self.lab.node(name)
 
-    def call(self, action: str, **arguments: object) -> Mapping[str, object]:
+    def call(self, action: str, /, **arguments: object) -> Mapping[str, object]:
         """An action of the platform."""
         return self.lab.call(action, dict(arguments))
 

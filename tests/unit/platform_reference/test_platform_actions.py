@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from ipaddress import IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import select
 from netns_lab.platform.core import Platform, open_platform
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.tables import Network, Peer, PeerKey, Table, VirtualIp
+from powernode.sdwan.v1 import status_pb2
 
 Json = dict[str, object]
 
@@ -103,6 +105,8 @@ def test_a_network_is_allocated_from_the_pool(platform: Platform) -> None:
         ("pod_subnet_prefix", {"name": "n", "pod_subnet_prefix": "10.7.0.0/16"}, "lan_subnets"),
         ("pod_subnet_prefix", {"name": "n", "pod_subnet_prefix": "fd00:abcd:1::/80"}, "core"),
         ("pod_subnet_prefix", {"name": "n", "pod_subnet_prefix": "fd99::/64"}, "virtual IP"),
+        ("pod_subnet_prefix", {"name": "n", "pod_subnet_prefix": "10.43.0.0/32"}, "/24 or shorter"),
+        ("pod_subnet_prefix", {"name": "n", "pod_subnet_prefix": "fd98::/65"}, "/64 or shorter"),
         (
             "pod_subnet_prefix",
             {"name": "n", "prefix": "fd00:5::/64", "pod_subnet_prefix": "fd00:5::/60"},
@@ -118,6 +122,42 @@ def test_create_network_refuses(platform: Platform, field: str, arguments: Json,
     error = refused(platform, "system_sdwan_create_network", **arguments)
     assert error.field == field
     assert rule in error.rule
+
+
+def test_an_overlay_never_covers_what_carries_it(platform: Platform) -> None:
+    """Such a network would take the nodes' way to the platform, or to each other, into its tunnels."""
+    platform.serves_at = frozenset({ip_address("203.0.113.2"), ip_address("fd00:77::2")})
+    core = network(platform, "core")
+    edge = node(platform, "edge")
+    attach(platform, core, edge, endpoint_address="198.51.100.7:51820", publicly_reachable=True)
+    report = status_pb2.StatusReport(full=True)
+    report.endpoint_candidates.add(network_id=str(core["id"]), endpoint="[fd00:88::8]:51820")
+    platform.observer.opened(edge)
+    platform.observer.take(edge, report, ip_address("192.0.2.9"))
+    for field, prefix, what in (
+        ("overlay_ipv4_prefix", "203.0.113.0/24", "the platform's own address 203.0.113.2"),
+        ("overlay_ipv4_prefix", "198.51.100.0/24", "endpoint 198.51.100.7:51820 of edge"),
+        ("overlay_ipv4_prefix", "192.0.2.0/24", "192.0.2.9 that node edge comes from"),
+        ("prefix", "fd00:77::/64", "the platform's own address fd00:77::2"),
+        ("prefix", "fd00:88::/64", "fd00:88::8 that node edge reports"),
+    ):
+        error = refused(platform, "system_sdwan_create_network", **{"name": "ops", field: prefix})
+        assert error.field == field
+        assert what in error.rule
+        assert prefix in error.rule
+    beside = network(
+        platform, "ops", overlay_ipv4_prefix="203.0.113.128/25", prefix="fd00:77:1::/64"
+    )
+    assert beside["overlay_ipv4_prefix"] == "203.0.113.128/25"
+
+
+def test_the_pool_gives_no_prefix_that_covers_the_platform(platform: Platform) -> None:
+    first = IPv6Network(str(network(platform, "core")["prefix"]))
+    following = IPv6Network((int(first.network_address) + (1 << 64), 64))
+    platform.serves_at = frozenset({following[5]})
+    given = IPv6Network(str(network(platform, "ops")["prefix"]))
+    assert following[5] not in given
+    assert given != first
 
 
 def test_attach_answers_as_the_runbook_says(platform: Platform) -> None:
@@ -154,6 +194,8 @@ def test_each_network_of_a_node_has_its_own_port(platform: Platform) -> None:
         ("endpoint_address", {"endpoint_address": "203.0.113.5:0"}, "1 to 65535"),
         ("endpoint_address", {"endpoint_address": "203.0.113.5:70000"}, "1 to 65535"),
         ("endpoint_address", {"endpoint_address": "0.0.0.0:51820"}, "unicast"),
+        ("endpoint_address", {"endpoint_address": "10.41.0.1"}, "network core"),
+        ("endpoint_address", {"endpoint_address": "[fd00:abcd:1::9]:51820"}, "network core"),
         ("key_source", {"key_source": "user"}, "platform"),
         ("lan_subnets.0", {"lan_subnets": ["10.0.0.1/24"]}, "host bits"),
         ("lan_subnets.0", {"lan_subnets": ["0.0.0.0/0"]}, "default route"),
@@ -164,7 +206,12 @@ def test_each_network_of_a_node_has_its_own_port(platform: Platform) -> None:
     ],
 )
 def test_attach_refuses(platform: Platform, field: str, more: Json, rule: str) -> None:
-    net = network(platform, prefix="fd00:abcd:1::/64", pod_subnet_prefix="10.42.0.0/16")
+    net = network(
+        platform,
+        prefix="fd00:abcd:1::/64",
+        overlay_ipv4_prefix="10.41.0.0/24",
+        pod_subnet_prefix="10.42.0.0/16",
+    )
     attach(platform, net, node(platform, "first"), lan_subnets=["10.7.7.0/24"])
     arguments = {"network_id": net["id"], "node_instance_id": node(platform, "second"), **more}
     error = refused(platform, "system_sdwan_attach_peer", **arguments)
@@ -245,6 +292,38 @@ def test_remediate_by_skill_and_by_name(platform: Platform) -> None:
     call(platform, "execute_skill", **skill, inputs={"peer_id": peer["id"]})
     again = refused(platform, "sdwan_peer_remediate", peer_id=peer["id"])
     assert "in progress" in again.rule
+
+
+@pytest.mark.parametrize(
+    ("more", "field", "rule"),
+    [
+        ({"publicly_reachable": "yes"}, "publicly_reachable",
+         "must be a boolean, true or false, got 'yes'"),
+        ({"endpoint_address": 51820}, "endpoint_address", "must be a string, got 51820"),
+        ({"key_source": "user"}, "key_source", "must be 'platform' or 'node', got 'user'"),
+        ({"lan_subnets": "10.0.0.0/8"}, "lan_subnets", "must be a list, got '10.0.0.0/8'"),
+        ({"lan_subnets": [7]}, "lan_subnets.0",
+         "must be a string or an object (a dictionary), got 7"),
+        ({"lan_subnets": [{}]}, "lan_subnets.0.prefix", "is required"),
+        ({"lan_subnets": [{"prefix": True}]}, "lan_subnets.0.prefix", "must be a string, got true"),
+        ({"endpoint_address": ["a", "b"]}, "endpoint_address", "must be a string, got a list of 2"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_is_told_with_field_rule_and_value(
+    platform: Platform, more: Json, field: str, rule: str
+) -> None:
+    arguments = {"network_id": network(platform)["id"], "node_instance_id": node(platform, "a")}
+    error = refused(platform, "system_sdwan_attach_peer", **{**arguments, **more})
+    assert (error.field, error.rule) == (field, rule)
+
+
+def test_a_value_that_may_be_a_key_is_not_shown(platform: Platform) -> None:
+    key = "a" * 43 + "="
+    error = refused(platform, "system_sdwan_create_network", name="n", topology=key)
+    assert key not in str(error)
+    assert "not shown" in error.rule
+    long = refused(platform, "system_sdwan_create_network", name="n", topology="x" * 5000)
+    assert len(long.rule) < 200
 
 
 def test_unknown_actions_and_the_runbooks_prefix(platform: Platform) -> None:

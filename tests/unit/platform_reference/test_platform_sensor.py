@@ -80,6 +80,33 @@ def test_a_hub_that_is_dead_to_some_then_to_all_then_to_none(star: Lab) -> None:
     assert told[0]["name"] == "hub-1"
 
 
+def test_a_dead_way_is_a_problem_of_both_its_ends(star: Lab) -> None:
+    """Both ends are connected, by way of others: without it nobody would see what is wrong."""
+    at = int(star.clock[0] * 1000)
+    for name, liveness in (("a", ALIVE), ("b", DEAD)):
+        about = star.about("hub-1", liveness=liveness, last_handshake_at_ms=at)
+        star.report(name, peers=(about,))
+        in_step(star, name)
+    for name in ("hub-1", "hub-2"):
+        in_step(star, name)
+    assert star.status("a")["problem"] is None
+    assert star.status("hub-2")["problem"] is None
+    assert {star.status(name)["status"] for name in ("b", "hub-1")} == {"connected"}
+    at_hub, at_spoke = problem(star, "hub-1"), problem(star, "b")
+    assert at_hub["error"] == at_spoke["error"] == "EndpointUnreachableError"
+    assert "hub-1 gives b no answer" in at_hub["cause"]
+    assert "b gets no answer through the overlay from hub-1 at 203.0.113.1" in at_spoke["cause"]
+    star.platform.observer.closed(star.nodes["hub-1"])
+    silent = star.status("hub-1")
+    assert silent["problem"] is not None
+    assert "problem" not in silent["not_measured"]  # type: ignore[operator]
+    star.platform.observer.closed(star.nodes["b"])
+    assert star.status("hub-1")["problem"] is None, "old news is not evidence"
+    star.platform.observer.opened(star.nodes["b"])
+    star.report("b", peers=(star.about("hub-1", liveness=ALIVE, last_handshake_at_ms=at),))
+    assert star.status("b")["problem"] is None
+
+
 @pytest.mark.parametrize(
     ("seen", "silent", "expected"),
     [
