@@ -14,7 +14,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import action, change, cold, idle, memory, noop, restart, status
+from benchmarks import (
+    action,
+    change,
+    cold,
+    firewall,
+    firewall_agent,
+    idle,
+    memory,
+    noop,
+    restart,
+    status,
+)
 from benchmarks.figures import Row, table
 from benchmarks.world import TOPOLOGY, World
 
@@ -36,6 +47,8 @@ BENCHMARKS = (
     Benchmark("restart", restart.run),
     Benchmark("idle-small", idle.small),
     Benchmark("status-small", status.run),
+    Benchmark("firewall", firewall.run),
+    Benchmark("firewall-agent", firewall_agent.run),
     Benchmark("cold", cold.run),
     Benchmark("change", change.run),
     Benchmark("memory", memory.run),

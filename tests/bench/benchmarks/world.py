@@ -63,7 +63,7 @@ class World:
     def apart(self) -> LabNode:
         return self.lab.node(APART)
 
-    def call(self, action: str, **arguments: object) -> Mapping[str, object]:
+    def call(self, action: str, /, **arguments: object) -> Mapping[str, object]:
         """An action of the platform; building a large state may take it a while."""
         return self.lab.platform.call(action, arguments, timeout=120)
 
