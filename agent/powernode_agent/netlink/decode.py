@@ -38,6 +38,7 @@ _IFLA_INET6_ADDR_GEN_MODE: Final = 8
 IN6_ADDR_GEN_MODE_NONE: Final = 1
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
+_IFA_CACHEINFO: Final = 6
 _IFA_FLAGS: Final = 8
 _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
@@ -53,6 +54,9 @@ _RTAX_MTU: Final = 2
 _IFINFOMSG: Final = struct.Struct("=BxHiII")
 _IFADDRMSG: Final = struct.Struct("=BBBBI")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
+_LIFETIMES: Final = struct.Struct("=II")
+"""How struct ifa_cacheinfo (linux/if_addr.h) begins: preferred and valid, in seconds."""
+_FOREVER: Final = 0xFFFFFFFF
 _U16: Final = struct.Struct("=H")
 _U32: Final = struct.Struct("=I")
 _I32: Final = struct.Struct("=i")
@@ -99,7 +103,11 @@ def decode_address(message: Message) -> tuple[int, InterfaceAddress] | None:
     if address is None:
         return None
     wide = _number(found.get(_IFA_FLAGS))
-    return index, InterfaceAddress(address, length, flags if wide is None else wide)
+    lifetimes = found.get(_IFA_CACHEINFO, b"")
+    expires = (
+        len(lifetimes) >= _LIFETIMES.size and min(_LIFETIMES.unpack_from(lifetimes)) < _FOREVER
+    )
+    return index, InterfaceAddress(address, length, flags if wide is None else wide, expires)
 
 
 class RawRoute:

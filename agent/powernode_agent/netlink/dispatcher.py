@@ -142,9 +142,13 @@ class Netlink:
         in the other deletions: the aim is reached."""
         await self._asking().demand([encode.delete_link(index)], fine=_GONE)
 
-    async def add_address(self, index: int, address: Address, prefix_length: int) -> None:
-        """Add an address, IPv6 without duplicate address detection."""
-        await self._asking().demand([encode.add_address(index, address, prefix_length)])
+    async def add_address(
+        self, index: int, address: Address, prefix_length: int, *, replace: bool = False
+    ) -> None:
+        """Add an address that lasts, IPv6 without duplicate address detection. With `replace` one that
+        stands is made to last; without, the error is EEXIST."""
+        request = encode.add_address(index, address, prefix_length, replace=replace)
+        await self._asking().demand([request])
         self._follower.doubt(index)
 
     async def delete_address(self, index: int, address: Address, prefix_length: int) -> None:

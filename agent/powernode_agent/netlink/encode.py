@@ -118,12 +118,15 @@ def delete_link(index: int) -> Request:
     return Request(_RTM_DELLINK, _ACKNOWLEDGED, header, "delete link", f"link {index}")
 
 
-def add_address(index: int, address: Address, prefix_length: int) -> Request:
+def add_address(
+    index: int, address: Address, prefix_length: int, *, replace: bool = False
+) -> Request:
     """Add an address; IPv6 without duplicate address detection, which over WireGuard reaches nobody
-    and would keep the address from being bound for a second."""
+    and would keep the address from being bound for a second. It lasts for ever, as it does where no
+    lifetimes (IFA_CACHEINFO) are given; with `replace` one that stands is made to."""
     return _address_request(
         _RTM_NEWADDR,
-        _ACKNOWLEDGED | NLM_F_CREATE | NLM_F_EXCL,
+        _ACKNOWLEDGED | NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL),
         (index, address, prefix_length),
         "add address",
     )

@@ -44,11 +44,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceAddress:
-    """One address of a link. `flags` are IFA_F_* of linux/if_addr.h."""
+    """One address of a link. `flags` are IFA_F_* of linux/if_addr.h. `expires`: whether its valid or
+    preferred lifetime ends; not when, because each refresh by a router would then be news."""
 
     address: Address
     prefix_length: int
     flags: int = 0
+    expires: bool = False
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix_length}"
