@@ -44,6 +44,9 @@ class Ruleset:
         watch.on_disturbed(self._disturbed)
         self._standing: dict[Key, Fragment] | None = None
         """What stands; None: not known, the table is to be replaced."""
+        self._good: Mapping[Key, Fragment] = {}
+        """What nftables took last, whatever became of it."""
+        self._disturbances = 0
         self._sealed: Seal | None = None
         """What an earlier agent left, found intact; until the first plan says whether it is wanted."""
         self._looked = False
@@ -70,6 +73,7 @@ class Ruleset:
 
     def _disturbed(self) -> None:
         """Somebody else changed the table, or may have."""
+        self._disturbances += 1
         self._standing = None
         self._sealed = None
         self._looked = True
@@ -191,43 +195,45 @@ class Ruleset:
         step = difference(standing, after) if after else nothing()
         if isinstance(step, Script):
             try:
-                await self._write(step)
+                await self._write(step, after)
             except RefusedError as error:
                 # Perhaps the table is not what it is taken for: then putting all of it in its place
                 # helps. If not, that fails as well, and changes nothing either.
                 log.info("nftables.replacing", error=str(error))
-                await self._write(whole(after))
+                await self._write(whole(after), after)
         elif step:
-            await self._write(step)
-        if self._standing is not None:
+            await self._write(step, after)
+        else:
             self._standing = after
 
     async def _replace(self, wanted: Fragments) -> None:
-        """Put all of `wanted` in the place of whatever the table holds. What nftables refuses is left
-        out, and raised when its own change is carried out."""
+        """Put all of `wanted` in the place of whatever the table holds. In place of what nftables
+        refuses stands what it took last; the error is raised when its own change is carried out."""
         self._refused.clear()
         left = dict(wanted)
         while True:
             script = whole(left)
-            # From here on a disturbance is news.
-            self._standing = left
             try:
-                await self._write(script)
+                await self._write(script, left)
             except RefusedError as error:
-                self._standing = None
                 owner, _ = script.owner(error.line)
                 if owner is None or owner not in left:
                     raise
                 self._refused[owner] = error
-                del left[owner]
-            except NftablesError:
-                self._standing = None
-                raise
+                # What stood before is better than nothing: nothing would let everyone in.
+                earlier = self._good.get(owner)
+                if earlier is None or earlier is left[owner]:
+                    del left[owner]
+                else:
+                    left[owner] = earlier
             else:
                 return
 
-    async def _write(self, step: Script | list[Elements]) -> None:
-        """One transaction. Raises `NftablesError`; a refusal names what the line came from."""
+    async def _write(self, step: Script | list[Elements], after: dict[Key, Fragment]) -> None:
+        """One transaction, `after` which this stands; a refused one changes nothing. Raises
+        `NftablesError`."""
+        before, self._standing = self._standing, None
+        disturbances = self._disturbances
         self._watch.begin(large=isinstance(step, Script) and len(step.lines) > LARGE)
         own: int | None = None
         try:
@@ -235,19 +241,24 @@ class Ruleset:
                 own = await self._worker.run(step.text())
             else:
                 own = await self._worker.change_elements(step)
+            # Whoever is cancelled here does not know what came of it, and neither does the next pass.
+            self._standing = self._good = after
         except RefusedError as error:
+            self._standing = before
             owner, origin = step.owner(error.line) if isinstance(step, Script) else (None, "")
             which = ", ".join(filter(None, (origin, f"network {owner.network}" if owner else "")))
             raise RefusedError(error.sentence, error.line, which=which) from error
         finally:
             self._watch.end(own)
+            if self._disturbances != disturbances:
+                self._standing = None
         self._written_at = self._monotonic()
 
     async def purge(self) -> bool:
         """Remove the table; whether there was one. Raises `NftablesError`."""
         listing = await self._worker.listing()
         if listing is not None:
-            await self._write(nothing())
+            await self._write(nothing(), {})
         self._standing = {}
         self._written_at = None
         self._seals.forget()

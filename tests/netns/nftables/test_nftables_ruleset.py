@@ -233,6 +233,40 @@ async def test_one_network_refused_leaves_the_others(world: World) -> None:
     assert "n_core" not in ours()
 
 
+async def test_a_refused_fragment_leaves_its_predecessor_also_in_a_table_made_anew(
+    world: World,
+) -> None:
+    """The table was flushed, and what is wanted by now is refused: better the old rules than none."""
+    good, ops = fragment("core", {"22": "accept"}), fragment("ops", {"53": "accept"})
+    await world.bring(good, ops)
+    before = ours()
+    nft("flush", "ruleset")
+    await until(lambda: not world.ruleset.known, "the disturbance to be noticed")
+    bad = fragment("core", {"22": "jump n_nobody"})
+    with pytest.raises(RefusedError):
+        await world.bring(bad, ops)
+    assert ours() == before
+
+
+async def test_who_is_cancelled_in_the_middle_does_not_know_what_stands(world: World) -> None:
+    await world.bring(fragment("core", {"22": "accept"}))
+    more = fragment("core", {"22": "accept", "80": "accept"})
+    (change,) = world.plan(more)
+    task = asyncio.ensure_future(change.apply())
+    await asyncio.sleep(0)  # up to where it waits for the worker
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not world.ruleset.known
+    await world.ruleset.seal()
+    assert not world.seals.exists(), "what is not known is not sealed"
+    await world.worker.counters()  # its turn comes when the cancelled write has ended
+    world.watch.begin()
+    world.watch.end(None)
+    await world.bring(more)
+    assert "80 : accept" in ours()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
