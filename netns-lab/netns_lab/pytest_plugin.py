@@ -55,6 +55,10 @@ class TestNamespace:
         argv = ["nsenter", f"--net={self.path}", "--", *command]
         return processes.run(argv, check=check, stdin=stdin)
 
+    def inside(self, function: Callable[[], T]) -> T:
+        """Run a function in a thread inside; sockets that it makes stay there."""
+        return in_network_namespace(self.path, function)
+
 
 class InNamespace(Protocol):
     """Run something inside a namespace, given by the fixture's object, its name or its path."""

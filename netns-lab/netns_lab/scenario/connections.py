@@ -12,22 +12,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from netns_lab.errors import LabError
-from netns_lab.node import LabNode
 from netns_lab.scenario.stage import Stage
 
 CONNECTED: Final = "connected"
 REFUSED: Final = "refused"
 DROPPED: Final = "no answer"
 """What comes of a connection: taken, turned away at once, or left without a word."""
+T = TypeVar("T")
+
+
+class Place(Protocol):
+    """Where a socket can be made: a node of the lab, a namespace of a test."""
+
+    def inside(self, function: Callable[[], T]) -> T: ...
+
+
 _PATIENCE: Final = 0.7
 """Seconds without an answer that count as none; a round trip in the lab takes a few milliseconds."""
 
 
 @contextmanager
-def serving(node: LabNode, address: str, *ports: int) -> Iterator[None]:
+def serving(node: Place, address: str, *ports: int) -> Iterator[None]:
     """Something that answers on these ports: it sends back what it gets."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
@@ -46,7 +54,7 @@ def serving(node: LabNode, address: str, *ports: int) -> Iterator[None]:
             server.close()
 
 
-def attempt(node: LabNode, address: str, port: int, patience: float = _PATIENCE) -> str:
+def attempt(node: Place, address: str, port: int, patience: float = _PATIENCE) -> str:
     """What comes of one connection from a node, its answer included; `patience` in seconds."""
 
     def connect() -> str:
@@ -66,7 +74,7 @@ def attempt(node: LabNode, address: str, port: int, patience: float = _PATIENCE)
     return node.inside(connect)
 
 
-def hold(node: LabNode, address: str, port: int) -> socket.socket:
+def hold(node: Place, address: str, port: int) -> socket.socket:
     """A connection that stays open."""
     return node.inside(lambda: socket.create_connection((address, port), timeout=5))
 
@@ -81,7 +89,7 @@ def echoes(sock: socket.socket) -> bool:
         return False
 
 
-def transfer(node: LabNode, address: str, port: int, size: int) -> float:
+def transfer(node: Place, address: str, port: int, size: int) -> float:
     """Send so many bytes to something that sends them back; the seconds until all have come.
 
     Raises `LabError` when what comes back is not what was sent, or stops coming.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +31,16 @@ from agent_world import (
 from netns_lab import processes
 from netns_lab.lab import Lab
 from netns_lab.node import LabNode
-from netns_lab.scenario.connections import CONNECTED, DROPPED, REFUSED, attempt, serving
+from netns_lab.pytest_plugin import NamespaceFactory
+from netns_lab.scenario.connections import (
+    CONNECTED,
+    DROPPED,
+    REFUSED,
+    attempt,
+    hold,
+    serving,
+    transfer,
+)
 from netns_lab.topology import Topology, plain_topology
 
 TABLE = ["inet", "powernode_sdwan"]
@@ -258,3 +268,46 @@ def test_a_selector_that_names_nobody_matches_nobody(
     with serving(hub, CORE[HUB], 8000, 8001):
         assert attempt(spoke, CORE[HUB], 8000) == DROPPED
         assert attempt(spoke, CORE[HUB], 8001) == CONNECTED
+
+
+def test_a_lan_behind_a_narrow_link_needs_no_icmp(
+    pair: tuple[LabNode, LabNode], world: World, network_namespace: NamespaceFactory
+) -> None:
+    """The hub's link is narrower than the LAN behind it and than the spoke's, and nobody on the LAN
+    hears of it: both ends must be told by the MSS option."""
+    hub, spoke = pair
+    lan, server, port, narrow = network_namespace(), "fd00:1a::2", 8000, 1280
+    hub_net = hub.network_namespace
+    lan.run(
+        ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan0", "netns", hub_net.name]
+    )
+    for command in (
+        ["link", "set", "eth0", "up"],
+        ["address", "add", f"{server}/64", "dev", "eth0", "nodad"],
+        ["route", "add", "default", "via", "fd00:1a::1"],
+    ):
+        lan.run(["ip", *command])
+    lan.run(
+        ["nft", "table inet deaf { chain c { type filter hook input priority 0;"
+         " icmpv6 type packet-too-big drop; }; }"]
+    )  # fmt: skip
+    hub.run(["ip", "address", "add", "fd00:1a::1/64", "dev", "lan0", "nodad"])
+    hub.run(["ip", "link", "set", "lan0", "up"])
+    at_hub, at_spoke = world.with_ops(HUB), world.with_ops(SPOKE)
+    at_hub["networks"][0]["interface"] |= {"lan_subnets": ["fd00:1a::/64"], "mtu": narrow}
+    at_spoke["peers"][0]["permitted_prefixes"].append("fd00:1a::/64")
+    at_spoke["paths"].append(
+        {
+            "id": "core-lan",
+            "network_id": "net-core",
+            "prefix": "fd00:1a::/64",
+            "purpose": "lan",
+            "candidates": [{"peer_id": f"core-{HUB}"}],
+        }
+    )
+    bring(hub, at_hub, 2)
+    bring(spoke, at_spoke, 2)
+    with serving(lan, server, port):
+        with hold(spoke, server, port) as held:
+            assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= narrow - 60
+        transfer(spoke, server, port, 1 << 20)
