@@ -6,6 +6,7 @@ so that healing one leaves the others; they drop in both directions, as a dead p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
@@ -77,6 +78,14 @@ def wireguard_processes(node: LabNode, interface: str | None = None) -> list[Pro
     return found
 
 
+def kernel_wireguard(node: LabNode) -> list[str]:
+    """Names of the node's links that are the kernel's own WireGuard."""
+    shown = json.loads(node.run(["ip", "-d", "-j", "link", "show"]).stdout)
+    return [
+        link["ifname"] for link in shown if link.get("linkinfo", {}).get("info_kind") == "wireguard"
+    ]
+
+
 def kill_wireguard(node: LabNode, interface: str | None = None) -> int:
     """SIGKILL the node's wireguard-go, which takes the interface with it; how many were killed."""
     found = wireguard_processes(node, interface)
@@ -85,10 +94,13 @@ def kill_wireguard(node: LabNode, interface: str | None = None) -> int:
 
 
 def kill_hub(node: LabNode) -> None:
-    """The whole machine is gone at once: off the net first, then its agent and its WireGuard."""
+    """The whole machine is gone at once: off the net first, then its agent and its WireGuard, with the
+    sessions that it had: wireguard-go is killed, links of the kernel's own are deleted."""
     unplug(node)
     node.kill_agent()
     kill_wireguard(node)
+    for interface in kernel_wireguard(node):
+        delete_link(node, interface)
 
 
 def revive_hub(node: LabNode) -> None:

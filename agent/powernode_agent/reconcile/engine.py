@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
 
 from powernode_agent.errors import AgentError
 from powernode_agent.firewall.compile import Filter
@@ -25,9 +24,7 @@ from powernode_agent.model.ruleset import Fragment
 from powernode_agent.model.status import WireguardDevice
 from powernode_agent.model.values import Address, NetworkId, PeerId, PublicKey
 from powernode_agent.netlink.dispatcher import Netlink
-from powernode_agent.nftables.errors import NftablesError
 from powernode_agent.nftables.ruleset import Ruleset
-from powernode_agent.nftables.script import Key
 from powernode_agent.paths.prober import Prober
 from powernode_agent.paths.probing import probe_targets
 from powernode_agent.portmap.compile import MappedNetwork
@@ -35,17 +32,15 @@ from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.reconcile.apply import Applied, carry_out
 from powernode_agent.reconcile.carriers import Carriers
 from powernode_agent.reconcile.keys import DryKeys, Keys, KeyStore, resolve_keys
-from powernode_agent.reconcile.ledger import FIREWALL, PORTMAP, Failures, Ledger, Task
+from powernode_agent.reconcile.ledger import Failures, Ledger, Task
 from powernode_agent.reconcile.observer import EVERYTHING, Observer, saw_enough
 from powernode_agent.reconcile.retry import FIRST, Retries
 from powernode_agent.reconcile.schedule import Schedule
+from powernode_agent.reconcile.table import Table
 from powernode_agent.reconcile.targets import Inputs, Targets, compile_targets
 from powernode_agent.reconcile.triggers import Inbox, Trigger
 from powernode_agent.wireguard.rotation import switched_peers
 from powernode_agent.wireguard.subsystem import Wireguard
-
-RULESET_PHASES: Final = {FIREWALL: Phase.FILTER, PORTMAP: Phase.NAT}
-"""When each room's part of the nftables table is applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +106,7 @@ class Engine:
             self._schedule,
             times.monotonic,
         )
+        self._table = Table(rooms.ruleset, rooms.portmaps)
         self._task: Task | None = None
         self._inputs: Inputs | None = None
         self._probed: DesiredState | None = None
@@ -169,7 +165,7 @@ class Engine:
 
     def mapping_stands(self, network_id: NetworkId) -> Fragment | None:
         """The port mappings of a network that stand in the table."""
-        return self._rooms.ruleset.standing(Key(PORTMAP, network_id))
+        return self._table.mapping_stands(network_id)
 
     @property
     def carrying(self) -> Mapping[NetworkId, Carrying]:
@@ -298,7 +294,7 @@ class Engine:
         unseen = blind | self._unknown_devices(state)
         done_steps = {step_of(change) for change in applied.done} - applied.failures.keys()
         self._retries.conclude(steps, done_steps, unseen, now)
-        failures |= await self._end_stale_connections()
+        failures |= await self._table.end_stale_connections(self._targets)
         if applied.done:
             await self._rooms.netlink.settle()
             if any(change.phase in (Phase.DEVICE, Phase.PEER) for change in applied.done):
@@ -317,29 +313,8 @@ class Engine:
             self._probed = state
             self._rooms.prober.set_targets(probe_targets(state))
         self._force_handshakes(keys_before)
-        await self._seal(now)
+        await self._table.seal(now, self.ledger)
         return Pass(triggers, 0.0, applied, drift, healthy)
-
-    async def _end_stale_connections(self) -> Failures:
-        """Those that a change of port mappings left behind, once it is known what stands."""
-        if self._rooms.ruleset.known:
-            try:
-                await self._rooms.portmaps.after_applied(self._targets.mapped, self.mapping_stands)
-            except AgentError as error:
-                return {(PORTMAP, id_): error for id_ in self._targets.mapped}
-        return {}
-
-    async def _seal(self, now: float) -> None:
-        """Note what the ruleset looks like once it rests; a failure costs the next start a write."""
-        due = self._rooms.ruleset.seal_due()
-        if due is None or now < due:
-            return
-        try:
-            await self._rooms.ruleset.seal()
-        except NftablesError as error:
-            self.ledger.record("store", None, error)
-        else:
-            self.ledger.clear("store")
 
     async def _retarget(
         self, state: DesiredState, triggers: frozenset[Trigger], now: float
@@ -386,15 +361,7 @@ class Engine:
         return [
             *self._rooms.wireguard.plan(targets.devices, remember=remember),
             *self._rooms.links.plan(targets.links),
-            *self._rooms.ruleset.plan(
-                {
-                    **{Key(FIREWALL, id_): each.fragment for id_, each in targets.filters.items()},
-                    **{Key(PORTMAP, id_): each.fragment for id_, each in targets.mapped.items()},
-                },
-                RULESET_PHASES,
-                remember=remember,
-            ),
-            *self._rooms.portmaps.plan(targets.mapped, remember=remember),
+            *self._table.plan(targets, remember=remember),
             *self._removals(state),
         ]
 
@@ -468,5 +435,5 @@ class Engine:
         return (
             self._carriers.next_due(),
             self._retries.next_due(),
-            self._rooms.ruleset.seal_due(),
+            self._table.seal_due(),
         )
