@@ -19,8 +19,8 @@ from powernode_agent.model.values import NetworkId, Prefix
 
 
 class Hook(Enum):
-    """The base chains a fragment may add lines to, by name; each exists while somebody does. A name
-    that is a word of nft's own, like `dnat`, is a syntax error.
+    """The base chains a fragment may add lines to, by name; each exists while somebody does. (`dnat`
+    and `snat` are words of nft's own, and as names a syntax error.)
 
     Ingress and egress of forwarded packets are two chains of one hook: `accept` in the first ends that
     chain only, so a packet that crosses two links must be accepted by both.
@@ -32,11 +32,11 @@ class Hook(Enum):
     OUTPUT = "base_output"
     FORWARD_INGRESS = "base_forward_ingress"
     FORWARD_EGRESS = "base_forward_egress"
-    DNAT = "prerouting"
+    DNAT = "base_dnat"
     """Destinations of what comes in from anywhere."""
-    DNAT_LOCAL = "output_nat"
+    DNAT_LOCAL = "base_dnat_local"
     """Destinations of what this host itself sends."""
-    SNAT = "postrouting"
+    SNAT = "base_snat"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from powernode_agent.reconcile.observer import EVERYTHING, Observer, saw_enough
 from powernode_agent.reconcile.retry import FIRST, Retries
 from powernode_agent.reconcile.schedule import Schedule
 from powernode_agent.reconcile.table import Table
-from powernode_agent.reconcile.targets import Inputs, Targets, compile_targets
+from powernode_agent.reconcile.targets import Inputs, Targets, compile_targets, takes_long
 from powernode_agent.reconcile.triggers import Inbox, Trigger
 from powernode_agent.wireguard.rotation import switched_peers
 from powernode_agent.wireguard.subsystem import Wireguard
@@ -241,7 +241,7 @@ class Engine:
         switched = switched_peers(state, devices)
         mtus = await self._rooms.links.underlay_mtus(state)
         inputs = Inputs(state, carrying, keys, switched, mtus, self._rooms.portmaps.refused)
-        targets = compile_targets(inputs, self._targets)
+        targets = await self._compile(inputs, self.state)
         return in_order(self._plan(state, targets, remember=False))
 
     async def _look_back(self, other: DesiredState) -> None:
@@ -352,8 +352,16 @@ class Engine:
             self._rooms.portmaps.refused,
         )
         if not inputs.same(previous):
+            self._targets = await self._compile(
+                inputs, None if previous is None else previous.state
+            )
             self._inputs = inputs
-            self._targets = compile_targets(inputs, self._targets)
+
+    async def _compile(self, inputs: Inputs, before: DesiredState | None) -> Targets:
+        """Targets of `inputs`, those of `before` at hand; in a thread where it takes long."""
+        if takes_long(inputs.state, before):
+            return await asyncio.to_thread(compile_targets, inputs, self._targets)
+        return compile_targets(inputs, self._targets)
 
     def _plan(
         self, state: DesiredState, targets: Targets, *, remember: bool = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from powernode_agent.firewall.compile import Filter, compile_filter
 from powernode_agent.links.target import LinkTarget, compile_links
@@ -64,6 +65,21 @@ class Targets:
             None if filter_ is None else filter_.fragment,
             None if mapped is None else mapped.fragment,
         )
+
+
+MANY_RULES: Final = 500
+"""Rules of one network whose compilation takes longer than the event loop should be kept waiting."""
+
+
+def takes_long(state: DesiredState, before: DesiredState | None) -> bool:
+    """Whether compiling `state` after `before` is work for a thread: 10,000 new rules take most of a
+    second, in which no probe would be answered."""
+    known = {} if before is None else before.networks
+    return any(
+        len(entry.firewall_rules) > MANY_RULES
+        and (id_ not in known or known[id_].firewall_rules is not entry.firewall_rules)
+        for id_, entry in state.networks.items()
+    )
 
 
 def compile_targets(inputs: Inputs, before: Targets | None = None) -> Targets:
