@@ -1,5 +1,5 @@
 """Tests of this directory take a kernel with WireGuard, netem and dummy links: `make test-kernel` boots
-one. Elsewhere each is skipped, saying so."""
+one, and what is missing in it fails them. Elsewhere each is skipped, saying so."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ import pytest
 
 # Where pytest puts the helpers of that directory when it collects tests there.
 sys.path.append(str(Path(__file__).parents[1] / "netns/agent"))
+
+
+DEMAND = "NETNS_LAB_DEMAND_KERNEL"
+"""Set by run.py in its guest."""
 
 
 @cache
@@ -33,4 +37,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "machine" in item.path.parts:
         return  # about the machine from outside, on any kernel
     if reason := _missing():
+        if DEMAND in os.environ:
+            pytest.fail(f"{reason}, and {DEMAND} says that it is there")
         pytest.skip(reason)

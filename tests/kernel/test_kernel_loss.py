@@ -36,6 +36,9 @@ BAD_LINE: Final = Impairment(loss=20)
 RATE: Final = 5.0
 """Probes a second; they are also the clock of a hold."""
 HOLD_SECONDS: Final = 60
+FAILOVER_SECONDS: Final = 4.0
+"""On an idle machine, at this loss: some probes more than on a good line, until a dead hub can be told
+from answers that were lost."""
 SILENT_SECONDS: Final = 300
 """The runbook's: no handshake in 5 min."""
 
@@ -115,20 +118,23 @@ def test_loss_moves_nothing(stage: Stage) -> None:
         assert states == {("connected", "hub-1")}
 
 
-def test_a_dead_hub_moves_everything_once(stage: Stage) -> None:
+def test_a_dead_hub_moves_everything_once(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    before = _changes(stage, ("hub-2", *SPOKES))
     with _bad_lines(stage):
         with _probe(stage) as probe:
             _hold(probe, 5)
             started = time.monotonic()
             sabotage.kill_hub(stage.node("hub-1"))
             _await_carrier(stage, "hub-2")
-            print(f"moved to hub-2 within {time.monotonic() - started:.1f} s")
+            took = time.monotonic() - started
             _answered(probe, 10)
-            before = _changes(stage, ("hub-2", *SPOKES))
             _hold(probe, 20)
         assert _carriers(stage) == {"hub-2"}
-        after = _changes(stage, ("hub-2", *SPOKES))
-        assert after == before, _since(stage, before)
+    moves = _moves(stage, before)
+    with capsys.disabled():
+        print(f"\nfailover under {BAD_LINE.loss:g}% loss each way: {took:.1f} s, moves: {moves}")
+    assert moves == dict.fromkeys(SPOKES, 1), _since(stage, before)
+    assert took < FAILOVER_SECONDS * processes.PATIENCE
 
 
 def test_the_dead_hub_is_silent_and_the_others_stay_connected(stage: Stage) -> None:
@@ -150,6 +156,27 @@ def test_the_dead_hub_is_silent_and_the_others_stay_connected(stage: Stage) -> N
         assert time.time() - handshake >= SILENT_SECONDS
         assert others == {"connected"}
         _await_status(stage, {"hub-1": "silent", "hub-2": "connected", "spoke-2": "connected"})
+
+
+def test_the_revived_hub_takes_over_again_once(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _changes(stage, ("hub-2", *SPOKES))
+    with _bad_lines(stage):
+        with _probe(stage) as probe:
+            _hold(probe, 5)
+            started = time.monotonic()
+            sabotage.revive_hub(stage.node("hub-1"))
+            stage.node("hub-1").await_agent()
+            _await_carrier(stage, "hub-1")
+            took = time.monotonic() - started
+            _answered(probe, 10)
+            _hold(probe, 20)
+        assert _carriers(stage) == {"hub-1"}
+    moves = _moves(stage, before)
+    with capsys.disabled():
+        print(f"\nfailback under {BAD_LINE.loss:g}% loss each way: {took:.1f} s, moves: {moves}")
+    assert moves == dict.fromkeys(SPOKES, 1), _since(stage, before)
 
 
 class _bad_lines:  # noqa: N801 - used as a function
@@ -211,6 +238,16 @@ def _changes(stage: Stage, names: Sequence[str] = (*HUBS, *SPOKES)) -> Changes:
 def _since(stage: Stage, before: Changes) -> str:
     now = _changes(stage, tuple(before))
     return "; ".join(f"{name}: {now[name][len(before[name]) :]}" for name in before)
+
+
+def _moves(stage: Stage, before: Changes) -> dict[str, int]:
+    """How often each spoke has given the overlay to another hub since then. Not by looking now and
+    then: one that goes and comes back between two looks would not be seen."""
+    now = _changes(stage, SPOKES)
+    return {
+        name: sum(f"{OVERLAY}" in line for line in now[name][len(before[name]) :])
+        for name in SPOKES
+    }
 
 
 def _seen(stage: Stage) -> set[tuple[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
@@ -139,7 +140,7 @@ class Kernel:
         """
         try:
             if any(peer.remove for peer in write.peers):
-                await asyncio.to_thread(self._write_at_once, link, write)
+                await self._write_in_thread(link, write)
                 return
             with self._open() as channel:
                 for number, body in enumerate(set_device(link, write, _scope_id)):
@@ -167,10 +168,30 @@ class Kernel:
         except NetlinkError as error:
             raise _failure("cannot remove the link", link, error) from error
 
-    def _write_at_once(self, link: str, write: DeviceWrite) -> None:
-        with self._open() as channel:
-            for body in set_device(link, write, _scope_id):
-                channel.command(body)
+    async def _write_in_thread(self, link: str, write: DeviceWrite) -> None:
+        """Cancelled, it ends with the message that is under way, and not before: whoever holds the
+        device for this write must not let it go while a thread still writes."""
+        stop = threading.Event()
+
+        def run() -> None:
+            with self._open() as channel:
+                for body in set_device(link, write, _scope_id):
+                    if stop.is_set():
+                        return
+                    channel.command(body)
+
+        writing = asyncio.ensure_future(asyncio.to_thread(run))
+        cancelled: asyncio.CancelledError | None = None
+        while not writing.done():
+            try:
+                await asyncio.wait([writing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                stop.set()
+        if cancelled is not None:
+            writing.exception()  # looked at: it is not the news any more
+            raise cancelled
+        writing.result()
 
     async def _dump(
         self, link: str, start: Callable[[], None], take: Callable[[list[Message]], None]

@@ -36,7 +36,7 @@ class Slot:
     public: tuple[PrivateKey, PublicKey] | None = None
     """The last private key and its public half: computing it costs more than a reconcile."""
     unmarked: bool = False
-    """Whether the link had no alias when it was last looked at: then its device has to say whose it is."""
+    """Whether the link had no alias when it was last looked at: its device then says whose it is."""
     keys: set[PrivateKey] = field(default_factory=set)
     """Private keys that this network's link has had while it was ours, and the one it is to have."""
     refused: WireguardError | None = None

@@ -174,6 +174,8 @@ class Wireguard:
             slot = self._slots.get(network_id)
             if slot is None:
                 continue
+            if remember:
+                slot.keys.add(target.private_key)
             if slot.unmarked and slot.known and not slot.owns(slot.device, target.private_key):
                 # A key that the node made itself is told here first.
                 slot.refused = _foreign(slot, network_id)
@@ -182,8 +184,6 @@ class Wireguard:
                 changes.append(self._refusal(target, slot.refused))
             if not slot.known:
                 continue
-            if remember:
-                slot.keys.add(target.private_key)
             found = difference(
                 target, slot.device, slot.endpoints, slot.applied, self._now(), self._throwaway
             )
@@ -292,8 +292,8 @@ class Wireguard:
         return changes
 
     async def _read(self, slot: Slot, network_id: NetworkId, desired: PrivateKey | None) -> None:
-        """Learn what the device is. Raises ForeignLinkError for one without alias that is not ours; while
-        no key of ours is known, `plan` tells."""
+        """Learn what the device is. Raises ForeignLinkError for one without alias that is not ours;
+        while no key of ours is known, `plan` tells."""
         former = None
         if self._predecessor is not None:
             former = await self._predecessor.read(slot.link)

@@ -39,12 +39,15 @@ from tests.netns.wireguard.wireguard_world import (
     wireguard_go,
 )
 
+from powernode_agent.model.change import Phase, Verb
 from powernode_agent.model.keys import make_private_key, public_key_of
+from powernode_agent.model.network import NodeKey
 from powernode_agent.model.values import Endpoint, Prefix, PresharedKey, PublicKey
 from powernode_agent.wireguard.errors import (
     ForeignLinkError,
     ListenPortInUseError,
 )
+from powernode_agent.wireguard.subsystem import Wireguard
 
 PSK = PresharedKey("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=")
 OTHER = public_key_of(OTHER_KEY)
@@ -242,10 +245,69 @@ async def foreign(scene: Scene) -> None:
     errors = await wireguard.observe([NETWORK])
     assert isinstance(errors[NET], ForeignLinkError), errors
     assert "veth" in str(errors[NET])
-    assert wireguard.plan(targets(filler(1))) == []
+    await _is_refused(wireguard)
     with pytest.raises(ForeignLinkError):
         await scene.backend.create(LINK)
     assert exists("/sys/class/net", LINK)
+
+
+async def _is_refused(wireguard: Wireguard) -> None:
+    """What is planned is one step that cannot succeed, and holds back those of other rooms."""
+    (change,) = wireguard.plan(targets(filler(1)))
+    assert (change.phase, change.verb) == (Phase.DEVICE, Verb.ADD)
+    with pytest.raises(ForeignLinkError):
+        await change.apply()
+    assert wireguard.device(NET) is None
+
+
+async def unmarked(scene: Scene) -> None:
+    """A link of our name without alias: somebody's configuration is left alone, whoever made the key of
+    this network; with our alias it is ours, and repaired."""
+    stranger = make_private_key(b"\x44" * 32)
+    peer = ("peer", filler(9).public_key, "allowed-ips", "10.9.0.0/16")
+    key_of_node = replace(NETWORK, interface=replace(NETWORK.interface, key=NodeKey(1)))
+    for key in (None, stranger):
+        scene.by_hand(LINK, "listen-port", "4545", *peer, key=key)
+        before = run("wg", "show", LINK, "dump")
+        wireguard = scene.make_room()
+        errors = await wireguard.observe([NETWORK])
+        assert isinstance(errors[NET], ForeignLinkError), errors
+        assert "no alias" in str(errors[NET])
+        assert NETWORK.alias in str(errors[NET])
+        await _is_refused(wireguard)
+        wireguard = scene.make_room()
+        assert await wireguard.observe([key_of_node]) == {}
+        await _is_refused(wireguard)
+        errors = await wireguard.observe([key_of_node])
+        assert isinstance(errors[NET], ForeignLinkError), errors
+        await _is_refused(wireguard)
+        assert run("wg", "show", LINK, "dump") == before
+        if key is None:
+            await scene.delete(LINK)
+    run("ip", "link", "set", LINK, "alias", NETWORK.alias)
+    await converge(wireguard, targets(filler(1)))
+    assert device_line() == (public_key_of(OUR_KEY), PORT)
+    assert dump().keys() == {filler(1).public_key}
+
+
+async def lost_mark(scene: Scene) -> None:
+    """Our own link without its alias stays ours: for the agent that has seen it, whatever the key is to
+    be; for a new one by its key. One with nothing on it is an agent's that died before it marked it."""
+    wireguard = scene.make_room()
+    await converge(wireguard, targets(filler(1)))
+    run("ip", "link", "set", LINK, "alias", NETWORK.alias)
+    await observe(wireguard)
+    run("ip", "link", "set", LINK, "alias", "")
+    await converge(scene.make_room(), targets(filler(1), filler(2)))
+    await observe(wireguard)
+    other = make_private_key(b"k" * 32)
+    changed = {NET: replace(targets(filler(1))[NET], private_key=other)}
+    await converge(wireguard, changed)
+    assert device_line()[0] == public_key_of(other)
+    await scene.delete(LINK)
+    scene.by_hand(LINK)
+    await converge(scene.make_room(), targets(filler(1)))
+    assert device_line() == (public_key_of(OUR_KEY), PORT)
 
 
 async def removed(scene: Scene) -> None:
@@ -351,6 +413,8 @@ CONTRACT: dict[str, Callable[[Scene], Awaitable[None]]] = {
         many,
         key_change,
         foreign,
+        unmarked,
+        lost_mark,
         removed,
     )
 }

@@ -11,7 +11,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, IPv6Network
+from typing import Final
 
 import pytest
 from tests.netns.wireguard.wireguard_contract import OTHER, PSK
@@ -49,11 +52,15 @@ from powernode_agent.wireguard.errors import (
     WireguardError,
 )
 from powernode_agent.wireguard.host import link_driver
-from powernode_agent.wireguard.kernel import Kernel
-from powernode_agent.wireguard.migration import Migration, temporary_name
-from powernode_agent.wireguard.port import DeviceWrite, PeerWrite
+from powernode_agent.wireguard.kernel import Channel, Kernel, open_channel
+from powernode_agent.wireguard.kernel_encode import REMOVALS_PER_MESSAGE
+from powernode_agent.wireguard.migration import Migration, copy_of, temporary_name
+from powernode_agent.wireguard.port import Device, DeviceWrite, PeerWrite
 from powernode_agent.wireguard.subsystem import Wireguard
 from powernode_agent.wireguard.userspace import Userspace
+
+GAP_PEERS: Final = 400
+"""So many that making them shows beside the end of a wireguard-go and a handshake."""
 
 
 async def killed(scene: Scene) -> None:
@@ -175,6 +182,49 @@ async def by_hand(scene: Scene) -> None:
     assert dump()[OTHER].allowed_ips == {"fd00:1::2/128"}
 
 
+async def cut_off_removal(scene: Scene) -> None:
+    """A removal that is cancelled has stopped when it says so, early; the next pass ends it."""
+    begun, sent = asyncio.Event(), 0
+    loop = asyncio.get_running_loop()
+
+    @contextmanager
+    def counted() -> Iterator[Channel]:
+        with open_channel() as channel:
+            yield Counted(channel)
+
+    class Counted:
+        def __init__(self, channel: Channel) -> None:
+            self.dump = channel.dump
+            self._channel = channel
+
+        def command(self, body: bytes) -> None:
+            nonlocal sent
+            sent += 1
+            loop.call_soon_threadsafe(begun.set)
+            self._channel.command(body)
+
+    wireguard = Wireguard(Kernel(scene.netlink, open_channel=counted), now=time.time)
+    peers = [filler(number) for number in range(512)]
+    await converge(wireguard, targets(*peers))
+    (removal,) = wireguard.plan(targets())
+    begun.clear()
+    before = sent
+    removing = asyncio.create_task(apply([removal]))
+    await begun.wait()
+    removing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    ended, left = sent, dump().keys()
+    assert ended - before < 512 // REMOVALS_PER_MESSAGE
+    assert 0 < len(left) < len(peers)
+    for _ in range(20):
+        await asyncio.sleep(0.02)
+        assert sent == ended, "a thread writes on"
+    assert dump().keys() == left
+    await converge(wireguard, targets())
+    assert not dump()
+
+
 async def migration(scene: Scene) -> None:
     """A link of wireguard-go moves to the kernel: same key, port, peers, learned endpoint, addresses,
     routes, MTU and alias; its wireguard-go ends; traffic goes on, also that which only comes in.
@@ -237,6 +287,54 @@ async def migration(scene: Scene) -> None:
     assert run("ip", "-br", "link").count("wg-sdwan-") == 1
 
 
+async def migration_gap(scene: Scene) -> None:
+    """The move interrupts traffic for less than half of the time that deleting the old link and making
+    the new one take, on the same device in the same place: all that can be done before is."""
+    assert isinstance(scene.backend, Kernel)
+    userspace = Userspace()
+    mover = Migration(scene.backend, userspace, scene.netlink)
+    fillers = [filler(number) for number in range(GAP_PEERS)]
+
+    async def silence(act: Callable[[Device], Awaitable[None]]) -> tuple[float, int]:
+        """Seconds and pings lost while `act` brings the link from wireguard-go to the kernel."""
+        await converge(
+            Wireguard(userspace, now=time.time), targets(other_peer(keepalive=25), *fillers)
+        )
+        link_up()
+        run("ip", "-6", "route", "replace", "fd00:1::/64", "dev", LINK, "proto", "241")
+        device = await mover.read(LINK)
+        assert device is not None
+        pinger = await Pinger.start()
+        await pinger.more(50)
+        began, last = time.time(), max(pinger.answered)
+        await act(device)
+        await pinger.more(50)
+        await pinger.stop()
+        assert link_driver(LINK) == "wireguard"
+        return pinger.longest_silence(began), pinger.lost(last)
+
+    async def naive(device: Device) -> None:
+        await userspace.delete(LINK)
+        await scene.netlink.settle()
+        link = await scene.netlink.create_link(LINK, "wireguard")
+        await scene.backend.write(LINK, copy_of(device, ()))
+        await scene.netlink.add_address(link.index, IPv6Address("fd00:1::1"), 128)
+        await scene.netlink.set_link(link.index, up=True)
+        await scene.netlink.add_routes(link.index, [IPv6Network("fd00:1::/64")])
+
+    moved, moved_packets = await silence(lambda device: mover.move(LINK, device))
+    # Aside: the kernel would need some 20 ms for the end of each peer.
+    run("ip", "link", "set", LINK, "down")
+    run("ip", "link", "set", LINK, "name", "moved")
+    await until(lambda: not exists("/run/wireguard", f"{LINK}.sock"), "wireguard-go ends")
+    anew, anew_packets = await silence(naive)
+    print(
+        f"migration gap: {1000 * moved:.0f} ms, {moved_packets} packets of 10 ms; deleted and made"
+        f" anew: {1000 * anew:.0f} ms, {anew_packets} packets ({GAP_PEERS} peers)"
+    )
+    assert moved < anew / 2
+
+
 async def cut_off_migration(scene: Scene) -> None:
     """What a migration that was cut off has left does not stand in the way of the next."""
     userspace = Userspace()
@@ -271,7 +369,9 @@ KERNEL_ONLY: dict[str, Callable[[Scene], Awaitable[None]]] = {
         port_taken_while_up,
         no_right,
         by_hand,
+        cut_off_removal,
         migration,
+        migration_gap,
         cut_off_migration,
         foreign_tun,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from itertools import pairwise
 from pathlib import Path
 
 from powernode_agent.model.change import Change, in_order
@@ -178,7 +180,30 @@ class Scene:
         return self.backend.kind is BackendKind.USERSPACE
 
     def make_room(self, port_taken: Callable[[int], bool] = udp_port_taken) -> Wireguard:
-        return Wireguard(self.backend, now=time.time, port_taken=port_taken)
+        return Wireguard(
+            self.backend, now=time.time, alias_of=self._alias_of, port_taken=port_taken
+        )
+
+    def _alias_of(self, link: str) -> str | None:
+        """Told by ip(8): the daemon's mirror is not what is tested here."""
+        text = run("ip", "-d", "-j", "link", "show")
+        found = {each["ifname"]: each for each in json.loads(text)}
+        return str(found[link].get("ifalias", "")) if link in found else None
+
+    def by_hand(self, link: str, *settings: str, key: PrivateKey | None = None) -> None:
+        """A device as an operator makes one: empty, or with what `wg set` is given."""
+        if self.userspace:
+            run("wireguard-go", link)
+        else:
+            run("ip", "link", "add", link, "type", "wireguard")
+        given = () if key is None else ("private-key", "/dev/stdin")
+        if given or settings:
+            run("wg", "set", link, *given, *settings, given=key.reveal() if key else None)
+
+    async def delete(self, link: str) -> None:
+        """Without the backend, and until its wireguard-go has let go, too."""
+        run("ip", "link", "del", link)
+        await until(lambda: not exists("/run/wireguard", f"{link}.sock"), "its wireguard-go ends")
 
     def exec(self, *arguments: str, given: str | None = None) -> str:
         """Run a program at the second node."""
@@ -209,6 +234,7 @@ class Pinger:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.answered: set[int] = set()
+        self.times: list[float] = []
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -216,16 +242,20 @@ class Pinger:
         """From here to the second node, or from another namespace to `target`."""
         inside = ("ip", "netns", "exec", namespace) if namespace else ()
         process = await asyncio.create_subprocess_exec(
-            *inside, *("ping", "-6", "-n", "-i", "0.01", target), stdout=asyncio.subprocess.PIPE
+            *inside,
+            *("ping", "-6", "-n", "-D", "-i", "0.01", target),
+            stdout=asyncio.subprocess.PIPE,
         )
         return cls(process)
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            found = re.search(rb"icmp_seq=(\d+).*time=", line)
+            found = re.search(rb"\[([\d.]+)\].*icmp_seq=(\d+).*time=", line)
             if found:
-                self.answered.add(int(found[1]))
+                # By ping's clock: this process stands still now and then, and hears of it late.
+                self.times.append(float(found[1]))
+                self.answered.add(int(found[2]))
 
     async def more(self, count: int = 20) -> None:
         """Until `count` more answers have come."""
@@ -236,6 +266,12 @@ class Pinger:
         """Pings after number `since` that were not answered, up to the last answer."""
         last = max(self.answered)
         return sum(1 for number in range(since + 1, last + 1) if number not in self.answered)
+
+    def longest_silence(self, since: float) -> float:
+        """Seconds between two answers, at most; `since`: as time() has it."""
+        last = [moment for moment in self.times if moment < since][-1:]
+        moments = last + [moment for moment in self.times if moment >= since]
+        return max(later - earlier for earlier, later in pairwise(moments))
 
     async def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
