@@ -45,7 +45,13 @@ def children_of(pid: int) -> list[int]:
 
 def start(*words: str) -> tuple[subprocess.Popen[str], list[int]]:
     """A machine whose command has said something, and the processes it consists of."""
-    process = subprocess.Popen(argv(*words), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        argv(*words),
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell that runs us in the background has it ignored, and that is handed on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"  # while the command goes on: output is live
     parts = children_of(process.pid)
@@ -96,7 +102,10 @@ def test_a_machine_that_dies_is_told_apart() -> None:
 def test_nothing_stays(number: signal.Signals) -> None:
     process, parts = start("--", "bash", "-c", "echo running; sleep 1000")
     process.send_signal(number)
-    assert process.wait(30) != 0
+    try:
+        assert process.wait(30) != 0
+    finally:
+        process.terminate()
     assert_gone(process.pid, parts)
     left = list(kernel.cache().glob(f"run-{process.pid}-*"))
     # A killed caller cannot remove its directory; the next machine does.
