@@ -212,6 +212,7 @@ def test_a_link_without_our_mark_that_somebody_configured_is_left_alone(
             stdin=make_pair().private,
         )  # fmt: skip
         spoke.run(["ip", "link", "set", OPS_LINK, "up"])
+        spoke.run(["ip", "address", "add", "10.66.0.1/32", "dev", OPS_LINK])
         spoke.run(["ip", "route", "add", "10.66.0.0/16", "dev", OPS_LINK])
         foreign = _shown(spoke, OPS_LINK)
         write_state(spoke, world.with_ops(SPOKE, 6))

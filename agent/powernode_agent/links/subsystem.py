@@ -154,7 +154,10 @@ class Links:
         present = kernel.routes(link.index) if link is not None else ()
         steps = link_steps(target, link, addresses)
         routes = route_steps(target, present)
-        unwanted = unwanted_addresses(target, addresses)
+        # Nothing is taken from a link before it bears our mark: without one it may be somebody's, and
+        # only its device says so.
+        marked = link is not None and link.alias == target.alias
+        unwanted = unwanted_addresses(target, addresses) if marked else ()
         changes: list[Change] = []
 
         renamed = renamed_links(target, kernel.links().values())
