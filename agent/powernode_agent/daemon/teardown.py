@@ -19,7 +19,7 @@ from powernode_agent.daemon.assembly import last_known_good, seal_file
 from powernode_agent.links.sysctl import ProcSysctls
 from powernode_agent.model.values import ALIAS_PREFIX, LINK_PREFIX
 from powernode_agent.netlink.dispatcher import Netlink
-from powernode_agent.nftables.errors import LibraryMissingError
+from powernode_agent.nftables.errors import LibraryMissingError, NftablesError
 from powernode_agent.nftables.ruleset import Ruleset
 from powernode_agent.nftables.script import FULL_NAME, TABLE
 from powernode_agent.nftables.socket import generation
@@ -62,15 +62,21 @@ async def tear_down(
             continue
         await netlink.delete_link(index)
         removed.append(f"removed link {link.name} with its addresses, routes and peers")
+    failure: NftablesError | None = None
     try:
         if await ruleset.purge():
             removed.append(f"removed nftables table {FULL_NAME}")
     except LibraryMissingError:
         # Without the library there never was a table.
         log.info("purge.no_nftables")
+    except NftablesError as error:
+        # The rest does not hang on it and goes all the same; then it is said.
+        failure = error
     removed += await portmaps.purge()
     if last_known_good(settings).forget():
         removed.append("removed the last-known-good state")
     await netlink.settle()
+    if failure is not None:
+        raise failure
     log.info("purge.done", removed=len(removed))
     return removed

@@ -114,7 +114,7 @@ def compile_filter(
         action is not FirewallAction.ACCEPT for action in (policy.ingress, policy.egress)
     )
     return Filter(
-        Fragment(state.network.id, objects, hooks, guards),
+        Fragment(state.network.id, objects, hooks, guards, _shut(state.network) if guards else {}),
         shadows,
         frame,
         tags,
@@ -260,6 +260,18 @@ def _endings(writer: Writer) -> None:
             Line("reject with icmpx type admin-prohibited"),
         ],
     )
+
+
+def _shut(network: Network) -> Mapping[Hook, tuple[Line, ...]]:
+    """Nothing crosses the link: better no overlay than one whose rules do not hold."""
+    arriving = (Line(f'iifname "{network.link}" drop'),)
+    leaving = (Line(f'oifname "{network.link}" drop'),)
+    return {
+        Hook.INPUT: arriving,
+        Hook.OUTPUT: leaving,
+        Hook.FORWARD_INGRESS: arriving,
+        Hook.FORWARD_EGRESS: leaving,
+    }
 
 
 def _any_of(texts: Sequence[str]) -> str:

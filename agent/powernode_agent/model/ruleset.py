@@ -104,3 +104,6 @@ class Fragment:
     objects: Mapping[str, RulesetObject]
     hooks: Mapping[Hook, tuple[Line, ...]]
     guards: bool = False
+    shut: Mapping[Hook, tuple[Line, ...]] = field(default_factory=dict)
+    """What stands in its place when nftables refuses it and nothing stood before: lines that let
+    nothing through, so simple that nobody refuses them."""

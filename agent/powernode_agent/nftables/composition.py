@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from powernode_agent.model.ruleset import (
     Chain,
@@ -32,6 +33,10 @@ from powernode_agent.nftables.script import (
 
 Fragments = Mapping[Key, Fragment]
 _NOTHING: Mapping[str, RulesetObject] = {}
+
+MANY_RANGES: Final = 20
+"""Ranges that are deleted one by one from a set or map. libnftables looks through all of them for each:
+3,000 of 10,000 take 20 s, while flushing the map and filling it again takes 0.2 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +203,30 @@ def _only_addresses(moves: list[_Move]) -> list[Elements] | None:
 
 
 def _move_elements(script: Script, move: _Move, word: str) -> None:
-    """Elements that left (`delete`) or came (`add`); one whose value changed does both."""
-    if word == "delete":
-        out, of = move.was, move.now
-    else:
-        out, of = move.now, move.was
-    match (out, of):
-        case (PrefixSet() as one, PrefixSet() as other):
-            texts = sorted(member_texts(one.members - other.members))
-        case (ElementMap() as one_map, ElementMap() as other_map):
-            differing = {k: v for k, v in one_map.entries.items() if other_map.entries.get(k) != v}
-            texts = sorted(differing if word == "delete" else entry_texts(differing.items()))
+    """Elements that left (`delete`) or came (`add`); one whose value changed does both. Where many
+    leave a set of ranges, all leave and those that stay come again (`MANY_RANGES`)."""
+    was, now = move.was, move.now
+    match (was, now):
+        case (PrefixSet() as old, PrefixSet() as new):
+            kind = "set"
+            left = list(member_texts(old.members - new.members))
+            come = list(member_texts(new.members - old.members))
+            every = member_texts(new.members)
+        case (ElementMap() as old_map, ElementMap() as new_map):
+            kind = "map"
+            old_entries, new_entries = old_map.entries, new_map.entries
+            left = [key for key, value in old_entries.items() if new_entries.get(key) != value]
+            came = {k: v for k, v in new_entries.items() if old_entries.get(k) != v}
+            come = list(entry_texts(came.items()))
+            every = entry_texts(new_entries.items())
         case _:
             return
-    if texts and out is not None:
-        origin = out.origin if isinstance(out, PrefixSet) else ""
-        elements = ", ".join(texts)
-        script.add(f"{word} element {FULL_NAME} {out.name} {{ {elements} }}", move.owner, origin)
+    anew = now.interval and len(left) > MANY_RANGES
+    origin = now.origin if isinstance(now, PrefixSet) else ""
+    if word == "delete" and anew:
+        script.add(f"flush {kind} {FULL_NAME} {now.name}", move.owner, origin)
+        return
+    texts = left if word == "delete" else list(every) if anew else come
+    if texts:
+        elements = ", ".join(sorted(texts))
+        script.add(f"{word} element {FULL_NAME} {now.name} {{ {elements} }}", move.owner, origin)

@@ -33,7 +33,7 @@ class RefusedError(NftablesError):
         if "not permitted" in sentence:
             action = "give the agent CAP_NET_ADMIN (AmbientCapabilities= in its unit)"
         super().__init__(
-            "nftables refuses a change; the table stays as it was",
+            "nftables refuses a change, which is not made",
             which=which,
             value=sentence,
             action=action,

@@ -9,6 +9,7 @@ it. One network's refused fragment leaves those of the others in force.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -200,7 +201,13 @@ class Ruleset:
                 # Perhaps the table is not what it is taken for: then putting all of it in its place
                 # helps. If not, that fails as well, and changes nothing either.
                 log.info("nftables.replacing", error=str(error))
-                await self._write(whole(after), after)
+                try:
+                    await self._write(whole(after), after)
+                except RefusedError:
+                    instead = None if fragment is None else self._instead_of(key, fragment)
+                    if key not in standing and instead is not None:
+                        await self._write(whole({**after, key: instead}), {**after, key: instead})
+                    raise
         elif step:
             await self._write(step, after)
         else:
@@ -220,14 +227,21 @@ class Ruleset:
                 if owner is None or owner not in left:
                     raise
                 self._refused[owner] = error
-                # What stood before is better than nothing: nothing would let everyone in.
-                earlier = self._good.get(owner)
-                if earlier is None or earlier is left[owner]:
-                    del left[owner]
-                else:
-                    left[owner] = earlier
+                instead = self._instead_of(owner, left.pop(owner))
+                if instead is not None:
+                    left[owner] = instead
             else:
                 return
+
+    def _instead_of(self, key: Key, refused: Fragment) -> Fragment | None:
+        """What stands in the place of a refused fragment: what nftables took last, else a shut door.
+        Nothing would let everyone in. None: it guards nothing, or nothing is left to try."""
+        earlier = self._good.get(key)
+        if earlier is not None and earlier is not refused and refused.hooks != refused.shut:
+            return earlier
+        if refused.shut and refused.hooks != refused.shut:
+            return replace(refused, objects={}, hooks=refused.shut)
+        return None
 
     async def _write(self, step: Script | list[Elements], after: dict[Key, Fragment]) -> None:
         """One transaction, `after` which this stands; a refused one changes nothing. Raises

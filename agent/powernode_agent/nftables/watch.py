@@ -78,7 +78,8 @@ class Watch:
             raise NftablesError(
                 "cannot listen to changes of the ruleset",
                 value=error.strerror or str(error),
-                action="check CAP_NET_ADMIN; until then foreign changes are found by the safety net",
+                action="give the agent CAP_NET_ADMIN and restart it; until then it does not see what"
+                " others do to the table",
             ) from error
         self._sock = sock
         self._accounted = self._last_generation()

@@ -241,7 +241,7 @@ class Engine:
         switched = switched_peers(state, devices)
         mtus = await self._rooms.links.underlay_mtus(state)
         inputs = Inputs(state, carrying, keys, switched, mtus, self._rooms.portmaps.refused)
-        targets = await self._compile(inputs, self.state)
+        targets = await self._compile(inputs)
         return in_order(self._plan(state, targets, remember=False))
 
     async def _look_back(self, other: DesiredState) -> None:
@@ -352,14 +352,12 @@ class Engine:
             self._rooms.portmaps.refused,
         )
         if not inputs.same(previous):
-            self._targets = await self._compile(
-                inputs, None if previous is None else previous.state
-            )
+            self._targets = await self._compile(inputs)
             self._inputs = inputs
 
-    async def _compile(self, inputs: Inputs, before: DesiredState | None) -> Targets:
-        """Targets of `inputs`, those of `before` at hand; in a thread where it takes long."""
-        if takes_long(inputs.state, before):
+    async def _compile(self, inputs: Inputs) -> Targets:
+        """Targets of `inputs`, those in force at hand; in a thread where it takes long."""
+        if takes_long(inputs, self._inputs):
             return await asyncio.to_thread(compile_targets, inputs, self._targets)
         return compile_targets(inputs, self._targets)
 

@@ -71,14 +71,20 @@ MANY_RULES: Final = 500
 """Rules of one network whose compilation takes longer than the event loop should be kept waiting."""
 
 
-def takes_long(state: DesiredState, before: DesiredState | None) -> bool:
-    """Whether compiling `state` after `before` is work for a thread: 10,000 new rules take most of a
-    second, in which no probe would be answered."""
-    known = {} if before is None else before.networks
-    return any(
-        len(entry.firewall_rules) > MANY_RULES
-        and (id_ not in known or known[id_].firewall_rules is not entry.firewall_rules)
-        for id_, entry in state.networks.items()
+def takes_long(inputs: Inputs, before: Inputs | None) -> bool:
+    """Whether compiling `inputs` after `before` is work for a thread: 10,000 rules take most of a
+    second, in which no probe would be answered. They are compiled anew when they, their network, a
+    network beside it or an MTU changed."""
+    networks = inputs.state.networks
+    if all(len(entry.firewall_rules) <= MANY_RULES for entry in networks.values()):
+        return False
+    if before is None or inputs.mtus != before.mtus:
+        return True
+    known = before.state.networks
+    return networks.keys() != known.keys() or any(
+        known[id_].network is not entry.network
+        or known[id_].firewall_rules is not entry.firewall_rules
+        for id_, entry in networks.items()
     )
 
 
