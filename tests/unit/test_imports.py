@@ -46,6 +46,7 @@ PURE = [
     "paths/probing.py",
     "firewall",
     "nftables/codec.py",
+    "nftables/inventory.py",
     "nftables/composition.py",
     "nftables/script.py",
     "portmap/clashes.py",

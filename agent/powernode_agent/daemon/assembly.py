@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import structlog
 
 from powernode_agent.config import Settings
 from powernode_agent.links.subsystem import Links
@@ -26,8 +24,6 @@ from powernode_agent.store.keyring import Keyring
 from powernode_agent.store.last_known_good import LastKnownGood
 from powernode_agent.wireguard.choose import choose_backend
 from powernode_agent.wireguard.subsystem import Wireguard
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,11 @@ def seal_file(settings: Settings) -> SealFile:
     return SealFile(settings.directories.state / "nftables-seal.json")
 
 
+def watch_of(worker: Worker) -> Watch:
+    """Who tells what others do to the table that `worker` writes."""
+    return Watch(TABLE, lambda: generation().number, worker.writer, time.monotonic)
+
+
 async def assemble(settings: Settings, stack: AsyncExitStack) -> Parts:
     """The rooms, with the kernel read once. `stack` closes what was opened. Raises `AgentError`."""
     state: Path = settings.directories.state
@@ -79,13 +80,11 @@ async def assemble(settings: Settings, stack: AsyncExitStack) -> Parts:
 
     worker = Worker()
     stack.callback(worker.close)
-    watch = Watch(TABLE, generation)
+    watch = watch_of(worker)
     stack.callback(watch.close)
-    try:
+    with suppress(NftablesError):
+        # The overlay does not hang on it; each look at the table tries again, and tells of it.
         watch.start()
-    except NftablesError as error:
-        # The overlay does not hang on it; whoever needs the filter is told by its own outcome.
-        log.warning("nftables.not_watched", error=str(error))
 
     sysctls = ProcSysctls()
     ruleset = Ruleset(worker, seal_file(settings), watch, time.monotonic)

@@ -15,15 +15,13 @@ import structlog
 
 from powernode_agent.config import Settings
 from powernode_agent.control.server import ControlServer
-from powernode_agent.daemon.assembly import last_known_good, seal_file
+from powernode_agent.daemon.assembly import last_known_good, seal_file, watch_of
 from powernode_agent.links.sysctl import ProcSysctls
 from powernode_agent.model.values import ALIAS_PREFIX, LINK_PREFIX
 from powernode_agent.netlink.dispatcher import Netlink
 from powernode_agent.nftables.errors import LibraryMissingError, NftablesError
 from powernode_agent.nftables.ruleset import Ruleset
-from powernode_agent.nftables.script import FULL_NAME, TABLE
-from powernode_agent.nftables.socket import generation
-from powernode_agent.nftables.watch import Watch
+from powernode_agent.nftables.script import FULL_NAME
 from powernode_agent.nftables.worker import Worker
 from powernode_agent.portmap.subsystem import PortMaps
 
@@ -45,7 +43,7 @@ async def purge(settings: Settings) -> list[str]:
         stack.push_async_callback(netlink.close)
         worker = Worker()
         stack.callback(worker.close)
-        ruleset = Ruleset(worker, seal_file(settings), Watch(TABLE, generation), time.monotonic)
+        ruleset = Ruleset(worker, seal_file(settings), watch_of(worker), time.monotonic)
         portmaps = PortMaps(netlink, ProcSysctls(), settings.directories.run, ruleset.packets)
         return await tear_down(settings, netlink, ruleset, portmaps)
 

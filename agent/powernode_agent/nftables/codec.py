@@ -46,6 +46,7 @@ _GETGEN: Final = 16
 _GETOBJ: Final = 19
 _GENMSG: Final = struct.Struct("!BBH")
 """struct nfgenmsg: family, version, resource id."""
+_GEN_ID, _GEN_PROC_PID = 1, 2
 _SET_ELEM_LIST_TABLE, _SET_ELEM_LIST_SET, _SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM: Final = 1
 _SET_ELEM_KEY: Final = 1
@@ -65,6 +66,15 @@ class Elements:
     set_name: str
     joined: frozenset[Prefix] = frozenset()
     left: frozenset[Prefix] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One transaction of anyone: its number, and the thread that wrote it, by the number that the
+    first pid namespace gives it. In an answer, the writer is the thread that asks."""
+
+    number: int
+    writer: int
 
 
 def element_batch(table: str, changes: Iterable[Elements]) -> tuple[bytes, int]:
@@ -96,12 +106,15 @@ def get_counters(table: str, sequence: int) -> bytes:
     return message(_kind(_GETOBJ), NLM_F_REQUEST | NLM_F_DUMP, sequence, body)
 
 
-def decode_generation(answer: Message) -> int | None:
+def decode_generation(answer: Message) -> Generation | None:
     """The generation that a message tells of; None: it is about something else."""
     if answer.kind != _kind(_NEWGEN):
         return None
-    value = _attributes(answer).get(1)
-    return None if value is None else int(struct.unpack("!I", value)[0])
+    found = _attributes(answer)
+    if _GEN_ID not in found or _GEN_PROC_PID not in found:
+        return None
+    numbers = (struct.unpack("!I", found[each])[0] for each in (_GEN_ID, _GEN_PROC_PID))
+    return Generation(*map(int, numbers))
 
 
 def decode_counter(answer: Message, table: str) -> tuple[str, int] | None:

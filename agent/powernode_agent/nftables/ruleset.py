@@ -29,7 +29,9 @@ log = structlog.get_logger()
 LARGE: Final = 1000
 """Lines of a script whose notifications would cost more than they tell."""
 QUIET: Final = 2.0
-"""Seconds without a write after which the table is sealed: a burst of changes costs one listing."""
+"""Seconds without a write after which the table is sealed: a burst of changes costs one look."""
+BUSY: Final = 1.0
+"""Seconds since somebody else's transaction in which the next one is expected at any moment."""
 
 
 class Ruleset:
@@ -54,6 +56,8 @@ class Ruleset:
         self._written_at: float | None = None
         """When the table was last written and not sealed since."""
         self._counters: Mapping[str, int] | None = None
+        self.unheard: NftablesError | None = None
+        """Why it is not told what others do to the table; None: it is."""
         self._refused: dict[Key, RefusedError] = {}
         """What was left out when the table was replaced last."""
 
@@ -80,16 +84,31 @@ class Ruleset:
         self._looked = True
 
     async def observe(self) -> None:
-        """Look, where there is reason to: at the table once, when this process has not written it yet.
-        Raises `NftablesError`."""
+        """Look, where there is reason to: at the table once, when this process has not written it yet,
+        and each time while nobody tells what others do to it. Raises `NftablesError`."""
+        if not self._watch.listens:
+            await self._look_for_others()
         if not self._looked:
-            listing = await self._worker.listing()
+            found = await self._worker.inventory()
             seal = self._seals.read()
-            if listing is None:
+            if found is None:
                 self._standing = {}
-            elif seal is not None and seal.listed == digest(listing):
+            elif seal is not None and seal.found == found:
                 self._sealed = seal
             self._looked = True
+
+    async def _look_for_others(self) -> None:
+        """Listen from now on; where that cannot be, compare the table with what it was. Either way the
+        table may have changed before, unless it is as it was sealed."""
+        try:
+            self._watch.start()
+            self.unheard = None
+        except NftablesError as error:
+            self.unheard = error
+        if self._standing:
+            seal = self._seals.read() if self._written_at is None else None
+            if seal is None or seal.found != await self._worker.inventory():
+                self._disturbed()
 
     async def count(self) -> None:
         """Read the counters. Raises `NftablesError`."""
@@ -193,7 +212,7 @@ class Ruleset:
         after = {each: value for each, value in standing.items() if each != key}
         if fragment is not None:
             after[key] = fragment
-        step = difference(standing, after) if after else nothing()
+        step = self._step(standing, after)
         if isinstance(step, Script):
             try:
                 await self._write(step, after)
@@ -213,11 +232,38 @@ class Ruleset:
         else:
             self._standing = after
 
+    def _step(self, standing: Fragments, after: Fragments) -> Script | list[Elements]:
+        """What leads from one to the other. Before it changes a table, libnftables reads all of it, and
+        begins anew whenever another's transaction falls into that: beside a busy writer it would not
+        come to an end with a large one, while to replace a table it need not read it."""
+        if not after:
+            return nothing()
+        step = difference(standing, after)
+        if isinstance(step, Script) and self._watch.others_write(BUSY):
+            replacement = whole(after)
+            if len(replacement.lines) > LARGE:
+                return replacement
+        return step
+
+    async def _shut_first(self, wanted: Fragments, lines: int) -> None:
+        """Where the table is gone and a large one takes its time, shut the links it guards meanwhile:
+        10,000 rules take most of a second, and until then everyone would get through."""
+        shut = {
+            key: replace(each, objects={}, hooks=each.shut)
+            for key, each in wanted.items()
+            if each.shut
+        }
+        if shut and lines > LARGE and not await self._worker.stands():
+            await self._write(whole(shut), shut)
+
     async def _replace(self, wanted: Fragments) -> None:
         """Put all of `wanted` in the place of whatever the table holds. In place of what nftables
         refuses stands what it took last; the error is raised when its own change is carried out."""
         self._refused.clear()
         left = dict(wanted)
+        good = self._good
+        await self._shut_first(wanted, len(whole(wanted).lines))
+        self._good = good  # a door shut for a moment is not what nftables took last
         while True:
             script = whole(left)
             try:
@@ -270,13 +316,13 @@ class Ruleset:
 
     async def purge(self) -> bool:
         """Remove the table; whether there was one. Raises `NftablesError`."""
-        listing = await self._worker.listing()
-        if listing is not None:
+        stood = await self._worker.stands()
+        if stood:
             await self._write(nothing(), {})
         self._standing = {}
         self._written_at = None
         self._seals.forget()
-        return listing is not None
+        return stood
 
     # Seal.
 
@@ -290,6 +336,6 @@ class Ruleset:
         self._written_at = None
         if standing is None:
             return
-        listing = await self._worker.listing()
-        if listing is not None and self._standing is standing and self._written_at is None:
-            self._seals.write(Seal(digest(whole(standing).text()), digest(listing)))
+        found = await self._worker.inventory()
+        if found is not None and self._standing is standing and self._written_at is None:
+            self._seals.write(Seal(digest(whole(standing).text()), found))

@@ -1,10 +1,10 @@
 """How a restarted agent knows that the table is still the one it wrote, without writing it again.
 
-What is listed cannot be compared with what was written: libnftables prints in its own way. But it
-prints the same ruleset the same way each time, so the digest of the listing after our last write,
-kept with the digest of what we wrote, tells both whether somebody changed the table and whether it is
-what is wanted now. Without a seal, or with one that does not fit, the table is replaced, which costs
-no packet.
+What the kernel tells of the table cannot be compared with what was written: it has its own words. But
+it tells of the same table in the same words each time, so the digest of what it told after our last
+write, kept with the digest of what we wrote, tells both whether somebody changed the table and whether
+it is what is wanted now. Without a seal, or with one that does not fit, the table is replaced, which
+costs no packet.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from powernode_agent.nftables.errors import NftablesError
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Digests of the script that makes the table, and of the table as it is then listed."""
+    """Digests of the script that makes the table, and of what then stands (`inventory`)."""
 
     written: str
-    listed: str
+    found: str
 
 
 def digest(text: str) -> str:
-    """Of a script or a listing."""
+    """Of a script."""
     return sha256(text.encode()).hexdigest()
 
 
@@ -40,7 +40,7 @@ class SealFile:
         """The seal; None: there is none that can be read."""
         try:
             found = json.loads(self._path.read_text())
-            return Seal(str(found["written"]), str(found["listed"]))
+            return Seal(str(found["written"]), str(found["found"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -6,12 +6,14 @@ socket is opened for each, which takes tens of microseconds, and nothing here ca
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from powernode_agent.netlink.framing import (
+    NLM_F_DUMP_INTR,
     NLMSG_DONE,
     NLMSG_ERROR,
     Message,
@@ -21,6 +23,7 @@ from powernode_agent.netlink.framing import (
 from powernode_agent.nftables.codec import (
     NETLINK_NETFILTER,
     Elements,
+    Generation,
     decode_counter,
     decode_generation,
     element_batch,
@@ -28,8 +31,18 @@ from powernode_agent.nftables.codec import (
     get_generation,
 )
 from powernode_agent.nftables.errors import NftablesError, RefusedError
+from powernode_agent.nftables.inventory import (
+    Asked,
+    ask_elements,
+    ask_parts,
+    ask_table,
+    digest_of,
+    sets_among,
+)
 
 _RECEIVE: Final = 1 << 17
+_ATTEMPTS: Final = 20
+"""At a dump into which another writer may fall; each takes about a millisecond."""
 
 
 def change_elements(table: str, changes: Iterable[Elements]) -> None:
@@ -41,17 +54,35 @@ def change_elements(table: str, changes: Iterable[Elements]) -> None:
             raise RefusedError(detail or os.strerror(number), 0)
 
 
-def generation() -> int:
-    """Number of the ruleset's generation. Raises `NftablesError`."""
+def generation() -> Generation:
+    """The ruleset's generation, with the calling thread as its writer. Raises `NftablesError`."""
     found = None
     for answer in _exchange(get_generation(1), 1):
-        number = decode_generation(answer)
-        found = number if number is not None else found
+        told = decode_generation(answer)
+        found = told if told is not None else found
         if answer.kind == NLMSG_ERROR and error_of(answer)[0]:
             raise _failed(os.strerror(error_of(answer)[0]))
     if found is None:
         raise _failed("no answer")
     return found
+
+
+def stands(table: str) -> bool:
+    """Whether there is such a table. Raises `NftablesError`."""
+    return bool(_answers(ask_table(table)))
+
+
+def inventory(table: str) -> str | None:
+    """A digest of what stands in the table; None: there is no table. Raises `NftablesError`, also if
+    others write too often to see it whole."""
+    found = _answers(ask_table(table))
+    if not found:
+        return None
+    for asked in ask_parts(table):
+        found += _answers(asked)
+    for name in sets_among(found, table):
+        found += _answers(ask_elements(table, name))
+    return digest_of(found, table)
 
 
 def counters(table: str) -> Mapping[str, int]:
@@ -64,6 +95,30 @@ def counters(table: str) -> Mapping[str, int]:
             if counter is not None:
                 found[counter[0]] = counter[1]
     return found
+
+
+def _answers(asked: Asked) -> list[Message]:
+    """All that answers a question; nothing where there is no such thing."""
+    for _ in range(_ATTEMPTS):
+        found: list[Message] = []
+        whole = True
+        for answer in _exchange(asked.request, 1):
+            number, detail = error_of(answer) if answer.kind == NLMSG_ERROR else (0, "")
+            if number == errno.ENOENT:
+                return []
+            if number:
+                raise _failed(detail or os.strerror(number))
+            if answer.flags & NLM_F_DUMP_INTR:
+                whole = asked.steady
+            if answer.kind == asked.answer:
+                found.append(answer)
+        if whole:
+            return found
+    raise NftablesError(
+        "cannot see the table whole",
+        value=f"somebody wrote to nftables during each of {_ATTEMPTS} looks at it",
+        action="see who does: nft monitor; the next look may succeed",
+    )
 
 
 def _exchange(request: bytes, last: int) -> Iterator[Message]:

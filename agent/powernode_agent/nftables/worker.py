@@ -14,9 +14,8 @@ from typing import TypeVar
 
 from powernode_agent.nftables import socket
 from powernode_agent.nftables.codec import Elements
-from powernode_agent.nftables.errors import RefusedError
 from powernode_agent.nftables.library import Library
-from powernode_agent.nftables.script import FULL_NAME, TABLE
+from powernode_agent.nftables.script import TABLE
 
 T = TypeVar("T")
 
@@ -35,6 +34,10 @@ class Worker:
             self._thread.submit(self._library.close)
         self._thread.shutdown(wait=True)
 
+    def writer(self) -> int:
+        """The number by which the kernel tells that a transaction was ours. Raises `NftablesError`."""
+        return self._thread.submit(socket.generation).result().writer
+
     async def run(self, script: str) -> int | None:
         """Run a script as one transaction; the generation it made, None if others wrote meanwhile and
         it cannot be told. Raises `NftablesError`, among them `RefusedError`."""
@@ -45,18 +48,13 @@ class Worker:
         listed = list(changes)
         return await self._do(lambda: self._counted(lambda: socket.change_elements(TABLE, listed)))
 
-    async def listing(self) -> str | None:
-        """The table as text, without counts; None: there is none. Raises `NftablesError`."""
+    async def stands(self) -> bool:
+        """Whether there is a table of ours. Raises `NftablesError`."""
+        return await self._do(lambda: socket.stands(TABLE))
 
-        def listed() -> str | None:
-            try:
-                return self._context().run(f"list table {FULL_NAME}")
-            except RefusedError as error:
-                if "No such file" in error.sentence:
-                    return None
-                raise
-
-        return await self._do(listed)
+    async def inventory(self) -> str | None:
+        """A digest of what stands in the table; None: there is none. Raises `NftablesError`."""
+        return await self._do(lambda: socket.inventory(TABLE))
 
     async def counters(self) -> Mapping[str, int]:
         """Packets of each named counter. Raises `NftablesError`."""
@@ -68,9 +66,9 @@ class Worker:
         return self._library
 
     def _counted(self, write: Callable[[], object]) -> int | None:
-        before = socket.generation()
+        before = socket.generation().number
         write()
-        after = socket.generation()
+        after = socket.generation().number
         return after if after == before + 1 else None
 
     async def _do(self, job: Callable[[], T]) -> T:

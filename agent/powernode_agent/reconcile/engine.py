@@ -313,7 +313,7 @@ class Engine:
             self._probed = state
             self._rooms.prober.set_targets(probe_targets(state))
         self._force_handshakes(keys_before)
-        await self._table.seal(now, self.ledger)
+        await self._table.rest(now, self.ledger)
         return Pass(triggers, 0.0, applied, drift, healthy)
 
     async def _retarget(

@@ -56,8 +56,13 @@ class Table:
         """When the table wants to be sealed, by the monotonic clock; None: not at all."""
         return self._ruleset.seal_due()
 
-    async def seal(self, now: float, ledger: Ledger) -> None:
-        """Note what the table looks like once it rests; a failure costs the next start a write."""
+    async def rest(self, now: float, ledger: Ledger) -> None:
+        """After a pass: tell whether others are watched, and note what the table looks like once it
+        rests; a failure of that costs the next start a write."""
+        if self._ruleset.unheard is None:
+            ledger.clear("nftables")
+        else:
+            ledger.record("nftables", None, self._ruleset.unheard)
         due = self._ruleset.seal_due()
         if due is None or now < due:
             return

@@ -187,7 +187,9 @@ class _Ruleset:
 
     def __init__(self) -> None:
         self._worker = Worker()
-        self._watch = Watch("powernode_sdwan", generation)
+        self._watch = Watch(
+            "powernode_sdwan", lambda: generation().number, self._worker.writer, time.monotonic
+        )
         self._seals = tempfile.TemporaryDirectory()
 
     async def __aenter__(self) -> Ruleset:

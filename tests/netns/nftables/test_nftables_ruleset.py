@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,11 +27,11 @@ from powernode_agent.model.ruleset import (
     RulesetObject,
 )
 from powernode_agent.model.values import NetworkId, Prefix
-from powernode_agent.nftables.errors import RefusedError
+from powernode_agent.nftables.errors import NftablesError, RefusedError
 from powernode_agent.nftables.ruleset import Ruleset
 from powernode_agent.nftables.script import Key
 from powernode_agent.nftables.seal import SealFile
-from powernode_agent.nftables.socket import generation
+from powernode_agent.nftables.socket import generation, inventory
 from powernode_agent.nftables.watch import Watch
 from powernode_agent.nftables.worker import Worker
 
@@ -46,6 +47,10 @@ FOREIGN = """table inet operator {
 
 def nft(*arguments: str) -> str:
     return subprocess.run(["nft", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def last_generation() -> int:
+    return generation().number
 
 
 def ours() -> str:
@@ -86,13 +91,21 @@ class World:
 
     seals: Path
     worker: Worker = field(default_factory=Worker)
-    watch: Watch = field(default_factory=lambda: Watch(TABLE, generation))
+    listens: bool = True
+    """Whether it can be told what others do."""
     disturbances: int = 0
 
     def __post_init__(self) -> None:
+        self.watch = Watch(TABLE, last_generation, self._writer, time.monotonic)
         self.ruleset = Ruleset(self.worker, SealFile(self.seals), self.watch, time.monotonic)
         self.watch.on_disturbed(self._count)
-        self.watch.start()
+        if self.listens:
+            self.watch.start()
+
+    def _writer(self) -> int:
+        if not self.listens:
+            raise NftablesError("cannot listen")
+        return self.worker.writer()
 
     def _count(self) -> None:
         self.disturbances += 1
@@ -394,16 +407,147 @@ async def test_a_storm_of_others_loses_nothing(world: World) -> None:
     assert "vmap @n_core_tcp" in ours()
 
 
-async def test_our_own_large_table_is_no_disturbance(world: World) -> None:
-    chains: dict[str, RulesetObject] = {
+def large(fifth: str = "accept", guards: bool = False) -> Fragment:
+    """With a map of as many ranges; of one of them, `fifth` is the verdict."""
+    objects: dict[str, RulesetObject] = {
         f"n_core_{n}": Chain(f"n_core_{n}", (Line(f"tcp dport {n + 1} accept"),) * 4)
         for n in range(8000)
     }
-    await world.bring(Fragment(CORE, chains, {}))
+    entries = {f"fd00:{n:x}::/64": "accept" for n in range(8000)} | {"fd00:5::/64": fifth}
+    objects["n_core_nets"] = ElementMap("n_core_nets", "ipv6_addr", "verdict", True, entries)
+    return Fragment(CORE, objects, {}, guards, SHUT if guards else {})
+
+
+async def test_our_own_large_table_is_no_disturbance(world: World) -> None:
+    await world.bring(large())
     world.watch.begin()
     world.watch.end(None)
     assert world.disturbances == 0
     assert world.ruleset.known
+
+
+BUSY = r"""
+import sys, time
+from powernode_agent.nftables.library import Library
+library = Library()
+while True:
+    library.run("add table ip other\nadd chain ip other c\nadd rule ip other c accept\n"
+                "add table ip other\ndelete table ip other\n")
+    time.sleep(1 / float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("rate", ["3", "140"])
+async def test_beside_another_writer_a_large_table_settles(world: World, rate: str) -> None:
+    """Each of ours is interleaved with the other's, and libnftables begins its reading anew whenever
+    that happens; neither may keep us from writing, sealing, or telling theirs from ours."""
+    writer = subprocess.Popen([sys.executable, "-c", BUSY, rate])  # noqa: ASYNC220
+    try:
+        began = last_generation()
+        await until(lambda: last_generation() > began + 1, "the other to write")
+        async with asyncio.timeout(60):  # without end, if it goes wrong
+            while not world.ruleset.known or world.plan(large()):
+                await world.bring(large())
+            settled = world.disturbances
+            changed = large("drop")
+            await world.bring(changed)
+            await world.ruleset.seal()
+            assert world.seals.exists()
+            assert settled <= 1, "at most the first one is not listened to"
+            assert world.disturbances == settled
+            nft("flush", "chain", "inet", TABLE, "n_core_9")
+            await until(lambda: not world.ruleset.known, "the disturbance to be noticed")
+            await world.bring(changed)
+            assert world.ruleset.known
+            assert world.plan(changed) == []
+            assert "dport 10" in nft("list", "chain", "inet", TABLE, "n_core_9")
+            number = last_generation()
+            await until(lambda: last_generation() > number + 2, "the other to write on")
+            assert world.ruleset.known
+            assert await world.ruleset.purge()
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+async def test_while_a_large_table_is_made_anew_its_links_are_shut(world: World) -> None:
+    guarded = large(guards=True)
+    await world.bring(guarded)
+    ran: list[str] = []
+    run = world.worker.run
+
+    async def noted(script: str) -> int | None:
+        ran.append(script)
+        return await run(script)
+
+    world.worker.run = noted  # type: ignore[method-assign]
+    nft("flush", "chain", "inet", TABLE, "n_core_9")
+    await until(lambda: not world.ruleset.known, "the disturbance to be noticed")
+    await world.bring(guarded)
+    assert len(ran) == 1, "as long as there is a table, it is replaced in one transaction"
+    nft("flush", "ruleset")
+    await until(lambda: not world.ruleset.known, "the disturbance to be noticed")
+    await world.bring(guarded)
+    _, door, whole = ran
+    assert 'iifname "wg-sdwan-core" drop' in door
+    assert len(door) < 1000
+    assert "n_core_7999" in whole
+    assert 'iifname "wg-sdwan-core" drop' not in ours()
+
+
+async def test_a_watch_that_could_not_listen_tries_again(tmp_path: Path, world: World) -> None:
+    """And until it can, each look compares the table with what it was."""
+    world.watch.close()
+    deaf = World(tmp_path / "other.json", listens=False)
+    try:
+        core = fragment("core", {"22": "accept"})
+        await deaf.bring(core)
+        await deaf.ruleset.seal()
+        await deaf.ruleset.observe()
+        assert deaf.ruleset.known
+        assert deaf.ruleset.unheard is not None
+        before = ours()
+        nft("flush", "chain", "inet", TABLE, "n_core_in")
+        await deaf.bring(core)
+        assert ours() == before
+        deaf.listens = True
+        await deaf.ruleset.seal()
+        await deaf.bring(core)
+        assert deaf.ruleset.unheard is None
+        disturbed = deaf.disturbances
+        nft("flush", "chain", "inet", TABLE, "n_core_in")
+        await until(lambda: deaf.disturbances > disturbed, "the disturbance to be noticed")
+    finally:
+        deaf.close()
+
+
+async def test_the_inventory_tells_the_same_table_from_another(world: World) -> None:
+    await world.bring(fragment("core", {"22": "accept", "80": "accept"}, members=300))
+    found = inventory(TABLE)
+    assert found is not None
+    chain = ["inet", TABLE, "n_core_in"]
+    nft("add table ip other; add chain ip other n_core_in; add rule ip other n_core_in accept")
+    # The set's elements are told in another order from here on.
+    for number in range(1, 300, 7):
+        nft(
+            "delete",
+            "element",
+            "inet",
+            TABLE,
+            "n_core_tag",
+            f"{{ {host(number).network_address} }}",
+        )
+        assert inventory(TABLE) != found
+        nft("add", "element", "inet", TABLE, "n_core_tag", f"{{ {host(number).network_address} }}")
+    assert inventory(TABLE) == found
+    for change in (["add", "rule", *chain, "accept"],
+                   ["add", "counter", "inet", TABLE, "more"],
+                   ["add", "element", "inet", TABLE, "n_core_tcp", "{ 90 : drop }"]):  # fmt: skip
+        nft(*change)
+        assert inventory(TABLE) != found
+        found = inventory(TABLE)
+    nft("delete", "table", "inet", TABLE)
+    assert inventory(TABLE) is None
 
 
 async def test_a_restart_writes_nothing(world: World) -> None:
@@ -411,11 +555,11 @@ async def test_a_restart_writes_nothing(world: World) -> None:
     await world.bring(core)
     await world.ruleset.seal()
     assert world.ruleset.seal_due() is None
-    number = generation()
+    number = last_generation()
     again = World(world.seals)
     try:
         assert await again.bring(core) == []
-        assert generation() == number
+        assert last_generation() == number
         assert again.plan(fragment("core", {"22": "accept"})), "and knows what stands"
     finally:
         again.close()

@@ -113,7 +113,7 @@ class Hub:
         self.runtime = runtime
         self.netlink = Netlink()
         self.worker = Worker()
-        self.watch = Watch(TABLE, generation)
+        self.watch = Watch(TABLE, lambda: generation().number, self.worker.writer, time.monotonic)
         self.ruleset = Ruleset(
             self.worker, SealFile(runtime / "seal.json"), self.watch, time.monotonic
         )
