@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -62,6 +64,17 @@ from powernode_agent.nftables.worker import Worker
 RULES: Final = 10_000
 MEMBERS: Final = 10_000
 ROUNDS: Final = 5
+OTHERS: Final = 140
+"""Transactions a second of somebody else's, as of kube-proxy on a busy node."""
+_BUSY: Final = r"""
+import sys, time
+from powernode_agent.nftables.library import Library
+library = Library()
+while True:
+    library.run("add table ip other\nadd chain ip other c\nadd rule ip other c accept\n"
+                "add table ip other\ndelete table ip other\n")
+    time.sleep(1 / float(sys.argv[1]))
+"""
 CONNECTIONS: Final = 400
 STREAM_SECONDS: Final = 0.6
 PORT: Final = 5001
@@ -104,6 +117,7 @@ async def _loading(world: World) -> list[Row]:
                 load.append((time.perf_counter() - started) * 1000)
     world.progress(f"{RULES} rules: {median(load):.0f} ms, nft -f {median(reference):.0f} ms")
     removing = await _thousand_fewer()
+    repairs = await _repaired(many)
     with_many = await _one_member(many)
     with_few = await _one_member(few)
     return [
@@ -127,6 +141,13 @@ async def _loading(world: World) -> list[Row]:
             median(removing),
             "ms",
             f"compile and apply; {spread(removing)}; one by one, libnftables takes ten seconds",
+        ),
+        Row(
+            f"{RULES:,} rules flushed by somebody, until all stand again",
+            median(repairs),
+            "ms",
+            f"beside another writer of {OTHERS} transactions a second; {spread(repairs)}",
+            limit=1000.0,
         ),
         Row(
             f"one member more in a tag of {MEMBERS:,}, beside {RULES:,} rules",
@@ -156,6 +177,34 @@ async def _thousand_fewer() -> list[float]:
             started = time.perf_counter()
             await _bring(ruleset, compile_filter(fewer, (), 1420, before))
             found.append((time.perf_counter() - started) * 1000)
+    return found
+
+
+async def _repaired(state: NetworkState) -> list[float]:
+    """From `nft flush ruleset` to everything in its place, noticed by the watch."""
+    made = compile_filter(state, (), 1420)
+    found: list[float] = []
+    busy = subprocess.Popen(  # noqa: ASYNC220 - over at once
+        [sys.executable, "-c", _BUSY, str(OTHERS)]
+    )
+    try:
+        async with _Ruleset() as ruleset:
+            while not ruleset.known or ruleset.standing(KEY) is None:
+                await _bring(ruleset, made)
+            for _ in range(ROUNDS):
+                flushing = await asyncio.to_thread(processes.run, ["nft", "flush", "ruleset"])
+                started = time.perf_counter()
+                if flushing.returncode:
+                    raise LabError("cannot flush the ruleset", value=flushing.stderr)
+                while ruleset.known:  # noqa: ASYNC110 - the kernel sets no event
+                    await asyncio.sleep(0.001)
+                await _bring(ruleset, made)
+                found.append((time.perf_counter() - started) * 1000)
+                if not ruleset.known:
+                    raise LabError("the table did not settle")
+    finally:
+        busy.kill()
+        busy.wait()
     return found
 
 
