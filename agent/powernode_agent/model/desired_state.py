@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from types import MappingProxyType
 
+from powernode_agent.model.bgp import BgpInstance
 from powernode_agent.model.checks import check_id, check_name, raise_if
 from powernode_agent.model.network import Network, Path
 from powernode_agent.model.network_state import NetworkState
 from powernode_agent.model.port_mapping import ExternalSide, MappingProtocol, PortMapping
+from powernode_agent.model.route_policy import RoutePolicy, RoutePolicyId
 from powernode_agent.model.values import NetworkId, NodeId, Prefix, Revision
 from powernode_agent.model.violation import Violation, violation
 
@@ -42,14 +44,20 @@ class Node:
 
 @dataclass(frozen=True)
 class DesiredState:
-    """All that this node should be at one revision."""
+    """All that this node should be at one revision. `account_policies` are the route policies that
+    hold on every iBGP network; those of one network are in its state."""
 
     revision: Revision
     node: Node
     networks: Mapping[NetworkId, NetworkState] = field(default_factory=dict)
+    account_policies: Mapping[RoutePolicyId, RoutePolicy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "networks", MappingProxyType(dict(self.networks)))
+        if not isinstance(self.account_policies, MappingProxyType):
+            # Read-only already: it is kept, so that it can be told by identity that nothing changed.
+            policies = MappingProxyType(dict(self.account_policies))
+            object.__setattr__(self, "account_policies", policies)
         found: list[Violation] = []
         if self.revision < 1:
             found.append(violation("desired state", "revision", self.revision, "1 or more"))
@@ -77,7 +85,15 @@ class DesiredState:
             seen.append(network)
         if len(seen) > 1:
             self._check_paths_across(found)
+            self._check_bgp_across(found)
         self._check_port_mappings_across(found, ports)
+        found.extend(
+            violation(
+                str(policy), "network_id", policy.network_id, "none, or in that network's state"
+            )
+            for policy in self.account_policies.values()
+            if policy.network_id is not None
+        )
         raise_if(found)
 
     def _check_paths_across(self, found: list[Violation]) -> None:
@@ -114,6 +130,49 @@ class DesiredState:
                         if overlay is not network and prefix.subnet_of(overlay_ipv4)
                     )
 
+    def _check_bgp_across(self, found: list[Violation]) -> None:
+        """A host has one BGP speaker: it is the same one on all of its networks."""
+        speakers = [
+            (state.bgp, state.network) for state in self.networks.values() if state.bgp is not None
+        ]
+        first_of: dict[str, tuple[object, Network]] = {}
+        for bgp, network in speakers:
+            for name, value in (
+                ("as_number", bgp.as_number),
+                ("router_id", bgp.router_id),
+                ("cluster_id", bgp.cluster_id),
+            ):
+                if value is None:
+                    continue
+                first, other = first_of.setdefault(name, (value, network))
+                if value != first:
+                    found.append(
+                        violation(
+                            f"{bgp} of {network}",
+                            name,
+                            value,
+                            f"{first}, as on {other}: one {name} for all networks of a node",
+                        )
+                    )
+            self._check_advertisements(found, bgp, network)
+
+    def _check_advertisements(
+        self, found: list[Violation], bgp: BgpInstance, network: Network
+    ) -> None:
+        """What is inside one overlay is not for the nodes of another."""
+        for advertisement in bgp.advertisements:
+            prefix = advertisement.prefix
+            for other in (state.network for state in self.networks.values()):
+                if other is not network and _is_inside(other, prefix):
+                    found.append(
+                        violation(
+                            f"{bgp} of {network}",
+                            "advertisements.prefix",
+                            prefix,
+                            f"outside of {other}",
+                        )
+                    )
+
     def _check_port_mappings_across(
         self, found: list[Violation], wireguard_ports: Mapping[int, Network]
     ) -> None:
@@ -140,6 +199,14 @@ class DesiredState:
                             f"not that of {first} of {other}",
                         )
                     )
+
+
+def _is_inside(network: Network, prefix: Prefix) -> bool:
+    """Whether all of `prefix` belongs to one of the network's overlay prefixes."""
+    if isinstance(prefix, IPv4Network):
+        overlay = network.overlay_ipv4_prefix
+        return overlay is not None and prefix.subnet_of(overlay)
+    return prefix.subnet_of(network.prefix)
 
 
 def _overlaps(one: Network, two: Network) -> list[tuple[Prefix, Prefix]]:

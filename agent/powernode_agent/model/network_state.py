@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
+from powernode_agent.model.bgp import BgpInstance
 from powernode_agent.model.checks import raise_if
 from powernode_agent.model.firewall import (
     FirewallRule,
@@ -20,10 +21,19 @@ from powernode_agent.model.firewall import (
     check_rule_count,
 )
 from powernode_agent.model.keys import public_key_of
-from powernode_agent.model.network import Network, Path, Peer, PeerRole, PlatformKey
+from powernode_agent.model.network import (
+    Network,
+    Path,
+    Peer,
+    PeerRole,
+    PlatformKey,
+    RoutingMode,
+)
 from powernode_agent.model.port_mapping import ExternalSide, PortMapping, PortMappingId
+from powernode_agent.model.route_policy import RoutePolicy, RoutePolicyId
 from powernode_agent.model.values import Address, PathId, PeerId, Prefix
 from powernode_agent.model.violation import HIDDEN, Violation, violation
+from powernode_agent.model.virtual_ip import VirtualIp, VirtualIpId
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -33,9 +43,10 @@ _V = TypeVar("_V")
 class NetworkState:
     """One network with all that is on it; refuses duplicates and dangling references.
 
-    A rule may name a tag or a peer that is not there: it matches nothing, which is no mistake. Mappings
-    that are read-only already are kept as they are, so that those a delta did not touch keep their
-    identity.
+    A rule may name a tag or a peer that is not there, and so may a statement of a route policy: it
+    matches nothing, which is no mistake. Mappings that are read-only already are kept as they are, so
+    that those a delta did not touch keep their identity. `route_policies` are those of this network
+    alone, `bgp` None: no iBGP here.
     """
 
     network: Network
@@ -44,6 +55,9 @@ class NetworkState:
     firewall_rules: Mapping[FirewallRuleId, FirewallRule] = field(default_factory=dict)
     firewall_tags: Mapping[FirewallTagId, FirewallTag] = field(default_factory=dict)
     port_mappings: Mapping[PortMappingId, PortMapping] = field(default_factory=dict)
+    virtual_ips: Mapping[VirtualIpId, VirtualIp] = field(default_factory=dict)
+    bgp: BgpInstance | None = None
+    route_policies: Mapping[RoutePolicyId, RoutePolicy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "peers", _frozen(self.peers))
@@ -51,11 +65,15 @@ class NetworkState:
         object.__setattr__(self, "firewall_rules", _frozen(self.firewall_rules))
         object.__setattr__(self, "firewall_tags", _frozen(self.firewall_tags))
         object.__setattr__(self, "port_mappings", _frozen(self.port_mappings))
+        object.__setattr__(self, "virtual_ips", _frozen(self.virtual_ips))
+        object.__setattr__(self, "route_policies", _frozen(self.route_policies))
         found: list[Violation] = []
         self._check_peers(found)
         self._check_paths(found)
         self._check_firewall(found)
         self._check_port_mappings(found)
+        self._check_virtual_ips(found)
+        self._check_routing(found)
         raise_if(found)
 
     def _check_peers(self, found: list[Violation]) -> None:
@@ -156,6 +174,55 @@ class NetworkState:
                 found.append(
                     violation(which, "external_port", mapping.external, f"not that of {first}")
                 )
+
+    def _check_virtual_ips(self, found: list[Violation]) -> None:
+        if not self.virtual_ips:
+            return
+        network = self.network
+        hosts: dict[Address, Peer | str] = {p.host_address: p for p in self.peers.values()}
+        hosts[network.interface.address] = "this node"
+        addresses: dict[Address, VirtualIp] = {}
+        for virtual_ip in self.virtual_ips.values():
+            which, address = str(virtual_ip), virtual_ip.address
+            if virtual_ip.network_id != network.id:
+                found.append(violation(which, "network_id", virtual_ip.network_id, network.id))
+            if not _is_inside(network, address):
+                found.append(_outside(network, which, "address", address))
+            if address in hosts:
+                found.append(
+                    violation(
+                        which, "address", address, f"not the host address of {hosts[address]}"
+                    )
+                )
+            first = addresses.setdefault(address, virtual_ip)
+            if first is not virtual_ip:
+                found.append(violation(which, "address", address, f"not that of {first}"))
+
+    def _check_routing(self, found: list[Violation]) -> None:
+        network, bgp = self.network, self.bgp
+        for policy in self.route_policies.values():
+            if policy.network_id != network.id:
+                found.append(
+                    violation(str(policy), "network_id", policy.network_id or "", network.id)
+                )
+        if bgp is None:
+            return
+        if bgp.network_id != network.id:
+            found.append(violation(str(bgp), "network_id", bgp.network_id, network.id))
+        if network.routing_mode is not RoutingMode.IBGP:
+            found.append(
+                violation(
+                    str(bgp),
+                    "network_id",
+                    bgp.network_id,
+                    f"a network with routing_mode ibgp; {network} is {network.routing_mode.value}",
+                )
+            )
+        found.extend(
+            violation(str(bgp), "neighbors.peer_id", neighbor.peer_id, f"a peer of {network}")
+            for neighbor in bgp.neighbors
+            if neighbor.peer_id not in self.peers
+        )
 
 
 def _frozen(mapping: Mapping[_K, _V]) -> Mapping[_K, _V]:

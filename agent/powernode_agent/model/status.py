@@ -1,7 +1,7 @@
 """What a node is: measured, with its age. One tree feeds `status`, the reports, and the metrics.
 
-Unknown is None, never zero. Times are seconds since the epoch by the node's clock. The words are
-those of status.proto and the runbook.
+Unknown is None, never zero. Times are seconds since the epoch by the node's clock, unless a name ends
+in another unit. The words are those of status.proto and the runbook.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final
 
 from powernode_agent.model.port_mapping import PortMappingId
@@ -23,6 +23,7 @@ from powernode_agent.model.values import (
     Revision,
 )
 from powernode_agent.model.violation import Violation
+from powernode_agent.model.virtual_ip import VirtualIpId
 
 SILENT_AFTER: Final = 300.0
 """Seconds without a handshake after which a peer is silent (runbook, phase 2)."""
@@ -51,6 +52,29 @@ class Result(Enum):
     OK = "ok"
     ERROR = "error"
     NOT_MEASURED = "not_measured"
+
+
+class BgpState(Enum):
+    """FRR's six states of a session (runbook, phase 8)."""
+
+    NOT_MEASURED = "not_measured"
+    IDLE = "Idle"
+    CONNECT = "Connect"
+    ACTIVE = "Active"
+    OPEN_SENT = "OpenSent"
+    OPEN_CONFIRM = "OpenConfirm"
+    ESTABLISHED = "Established"
+
+
+class HolderState(Enum):
+    """What this node is to a virtual IP."""
+
+    NOT_MEASURED = "not_measured"
+    HOLDING = "holding"
+    STANDBY = "standby"
+    """Has it not, and should not."""
+    ABSENT = "absent"
+    """Should have it, and has not."""
 
 
 class Severity(Enum):
@@ -212,6 +236,35 @@ class PortMappingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BgpSession:
+    """One iBGP session. `uptime_ms`: how long it has been established, None: it is not, or not
+    measured. `last_reset_reason` in FRR's words, empty: it never was. `likely_cause` of a session that
+    is down, drawn from evidence; empty: none found."""
+
+    network_id: NetworkId
+    neighbor_peer_id: PeerId
+    state: BgpState = BgpState.NOT_MEASURED
+    uptime_ms: int | None = None
+    prefixes_received: int | None = None
+    prefixes_sent: int | None = None
+    last_reset_reason: str = ""
+    likely_cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualIpReading:
+    """One virtual IP on this node. `since_ms`: milliseconds since the epoch. `announced`: whether the
+    route to it was seen to be announced, None: not measured. `address` is for people."""
+
+    virtual_ip_id: VirtualIpId
+    network_id: NetworkId
+    state: HolderState
+    since_ms: int
+    announced: bool | None = None
+    address: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HealthWarning:
     """One finding of `health`. `subject_id`: what it is about (a network, a peer, a firewall rule),
     empty: the node; `network_id`: the network that is on. `evidence` is what was measured, in one
@@ -251,4 +304,7 @@ class NodeStatus:
     firewalls: Mapping[NetworkId, FirewallStatus] = field(default_factory=dict)
     """Networks that have something to enforce, and those whose firewall was found at work."""
     port_mappings: Mapping[PortMappingId, PortMappingStatus] = field(default_factory=dict)
+    bgp_sessions: Mapping[tuple[NetworkId, PeerId], BgpSession] = field(default_factory=dict)
+    """By network and neighbour."""
+    virtual_ips: Mapping[VirtualIpId, VirtualIpReading] = field(default_factory=dict)
     warnings: tuple[HealthWarning, ...] = ()

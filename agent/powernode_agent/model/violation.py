@@ -42,6 +42,11 @@ def violation(resource: str, field: str, value: object, expected: str) -> Violat
     return Violation(_cut(resource), _cut(field), _cut(text), expected)
 
 
+def violation_of_part(part: Violation, whole: str) -> Violation:
+    """`part`, which only knew itself, as a violation of the resource it belongs to."""
+    return Violation(_cut(f"{part.resource} of {whole}"), part.field, part.value, part.expected)
+
+
 def _cut(text: str) -> str:
     if len(text) > MAX_VALUE_LENGTH:
         text = text[: MAX_VALUE_LENGTH - 1] + "…"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode_agent.model.desired_state import DesiredState, NetworkState, Node
+from powernode_agent.model.route_policy import RoutePolicy, RoutePolicyId
 from powernode_agent.model.values import NetworkId, NodeId, Revision
 from powernode_agent.model.violation import ModelError, Violation, violation
 from powernode_agent.wire.decode_network import decode_network, decode_node
@@ -38,7 +39,8 @@ def rebuild(
     changes: Iterable[ResourceChange],
     found_before: Iterable[Violation] = (),
 ) -> tuple[DesiredState, frozenset[NetworkId]]:
-    """The state after `changes`, and the networks that came, went or changed.
+    """The state after `changes`, and the networks that came, went or changed. Policies of the whole
+    account are on no network: they change none.
 
     Raises `ModelError` with `found_before` and every violation found; `before` is never touched.
     """
@@ -59,24 +61,24 @@ def rebuild(
         elif isinstance(old, pb.Network):
             drafts.of(old.id).drop_network()
         elif isinstance(new, NetworkResource):
-            if isinstance(old, NetworkResource) and old.network_id != new.network_id:
-                drafts.of(old.network_id).drop(old)
-            drafts.of(new.network_id).put(old, new)
+            drafts.put(old, new)
         elif isinstance(old, NetworkResource):
-            drafts.of(old.network_id).drop(old)
+            drafts.drop(old)
         else:
             found.append(_no_room(change))
     networks, changed = drafts.finish(found)
+    policies = drafts.finish_account_policies(found)
     if not node_came and (node_went or before is None):
         found.append(violation("desired state", "node", "", "the node this state is for"))
     if node is None or found:
-        found += _whole_violations(revision, networks)
+        found += _whole_violations(revision, networks, policies)
         raise ModelError(found)
     if before is not None and not changed:
         networks = before.networks
-        if revision == before.revision and node is before.node:
+        same_policies = policies is before.account_policies
+        if revision == before.revision and node is before.node and same_policies:
             return before, changed
-    return DesiredState(Revision(revision), node, networks), changed
+    return DesiredState(Revision(revision), node, networks, policies), changed
 
 
 def _no_room(change: ResourceChange) -> Violation:
@@ -90,11 +92,13 @@ def _no_room(change: ResourceChange) -> Violation:
 
 
 def _whole_violations(
-    revision: int, networks: Mapping[NetworkId, NetworkState]
+    revision: int,
+    networks: Mapping[NetworkId, NetworkState],
+    policies: Mapping[RoutePolicyId, RoutePolicy],
 ) -> tuple[Violation, ...]:
     """What is wrong with the state as a whole, apart from what was refused already."""
     try:
-        DesiredState(Revision(revision), Node(NodeId("any"), "any"), networks)
+        DesiredState(Revision(revision), Node(NodeId("any"), "any"), networks, policies)
     except ModelError as error:
         return error.violations
     return ()

@@ -32,10 +32,11 @@ PEER_ROLES: Final = {
 }
 PEER_ROLE_NAMES: Final = {int(number): name for name, number in pb.PeerRole.items()}
 
-_ROUTING_MODES: Final = {int(pb.ROUTING_MODE_STATIC): RoutingMode.STATIC}
-"""iBGP is left out until this agent can route it: accepted, it would be an overlay without routes."""
+_ROUTING_MODES: Final = {
+    int(pb.ROUTING_MODE_STATIC): RoutingMode.STATIC,
+    int(pb.ROUTING_MODE_IBGP): RoutingMode.IBGP,
+}
 _ROUTING_MODE_NAMES: Final = {int(number): name for name, number in pb.RoutingMode.items()}
-_ROUTING_MODE_EXPECTED: Final = "static (this version of the agent does not route iBGP networks)"
 
 _KEY_SOURCE_EXPECTED: Final = "platform or node"
 _KEY_SOURCE_NAMES: Final = {int(number): name for name, number in pb.KeySource.items()}
@@ -57,10 +58,9 @@ def decode_network(message: pb.Network, found: list[Violation]) -> Network | Non
     prefix = reader.ipv6_prefix("prefix", message.prefix)
     overlay_ipv4_prefix = reader.ipv4_prefix("overlay_ipv4_prefix", message.overlay_ipv4_prefix)
     pod_subnet_prefix = reader.prefix("pod_subnet_prefix", message.pod_subnet_prefix)
-    if message.routing_mode not in _ROUTING_MODES:
-        number = int(message.routing_mode)
-        name = _ROUTING_MODE_NAMES.get(number, "unknown")
-        reader.refuse("routing_mode", f"{name} ({number})", _ROUTING_MODE_EXPECTED)
+    routing_mode = reader.choice(
+        "routing_mode", message.routing_mode, _ROUTING_MODES, _ROUTING_MODE_NAMES
+    )
     policy = decode_policy(message.firewall_policy, reader)
     interface = _decode_interface(message, prefix, reader)
     try:
@@ -69,7 +69,7 @@ def decode_network(message: pb.Network, found: list[Violation]) -> Network | Non
             name=message.name,
             handle=message.handle,
             prefix=prefix or IPv6Network((int(interface.address) >> 64 << 64, 64)),
-            routing_mode=_ROUTING_MODES.get(message.routing_mode, RoutingMode.STATIC),
+            routing_mode=routing_mode or RoutingMode.STATIC,
             interface=interface,
             overlay_ipv4_prefix=overlay_ipv4_prefix,
             pod_subnet_prefix=pod_subnet_prefix,

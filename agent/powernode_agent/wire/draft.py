@@ -1,32 +1,45 @@
 """Networks in the making: those that a list of changes touches, and what becomes of them.
 
-Each starts as the network before, if there was one, and takes changes of its own and of the five kinds
-of resources on it. Networks that nothing touched are not looked at.
+Each starts as the network before, if there was one, and takes changes of its own and of the kinds of
+resources on it. Networks that nothing touched are not looked at. Route policies of the whole account
+are on no network and are kept beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from powernode.sdwan.v1 import bgp_pb2 as bgp_pb
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode.sdwan.v1 import firewall_pb2 as firewall_pb
 from powernode.sdwan.v1 import port_mapping_pb2 as port_mapping_pb
+from powernode.sdwan.v1 import virtual_ip_pb2 as virtual_ip_pb
+from powernode_agent.model.bgp import BgpInstance, BgpInstanceId
 from powernode_agent.model.desired_state import DesiredState, NetworkState
 from powernode_agent.model.firewall import FirewallRuleId, FirewallTagId, check_rule_count
 from powernode_agent.model.network import Network
 from powernode_agent.model.port_mapping import PortMappingId
+from powernode_agent.model.route_policy import RoutePolicy, RoutePolicyId
 from powernode_agent.model.values import NetworkId, PathId, PeerId
 from powernode_agent.model.violation import ModelError, Violation, violation
+from powernode_agent.model.virtual_ip import VirtualIpId
+from powernode_agent.wire.decode_bgp import decode_bgp_instance
 from powernode_agent.wire.decode_firewall import decode_firewall_rule, decode_firewall_tag
 from powernode_agent.wire.decode_peer import decode_path, decode_peer
 from powernode_agent.wire.decode_port_mapping import decode_port_mapping
+from powernode_agent.wire.decode_route_policy import decode_route_policy
+from powernode_agent.wire.decode_virtual_ip import decode_virtual_ip
 from powernode_agent.wire.kind import AnyKind, KindDraft, afresh
 from powernode_agent.wire.resources import (
+    BGP_INSTANCE,
     FIREWALL_RULE,
     FIREWALL_TAG,
     PATH,
     PEER,
     PORT_MAPPING,
+    ROUTE_POLICY,
+    VIRTUAL_IP,
     NetworkResource,
     Resource,
 )
@@ -68,12 +81,31 @@ class NetworkDraft:
             afresh(decode_port_mapping),
             {} if before is None else before.port_mappings,
         )
+        self._virtual_ips = KindDraft(
+            VIRTUAL_IP,
+            virtual_ip_pb.VirtualIp,
+            VirtualIpId,
+            afresh(decode_virtual_ip),
+            {} if before is None else before.virtual_ips,
+        )
+        bgp = None if before is None else before.bgp
+        self._bgp = KindDraft(
+            BGP_INSTANCE,
+            bgp_pb.BgpInstance,
+            BgpInstanceId,
+            afresh(decode_bgp_instance),
+            {} if bgp is None else {bgp.id: bgp},
+        )
+        self._policies = _policies({} if before is None else before.route_policies)
         self._kinds: Mapping[type, AnyKind] = {
             pb.Peer: self._peers,
             pb.Path: self._paths,
             firewall_pb.FirewallRule: self._rules,
             firewall_pb.FirewallTag: self._tags,
             port_mapping_pb.PortMapping: self._mappings,
+            virtual_ip_pb.VirtualIp: self._virtual_ips,
+            bgp_pb.BgpInstance: self._bgp,
+            bgp_pb.RoutePolicy: self._policies,
         }
 
     def put_network(self, network: Network | None) -> None:
@@ -134,16 +166,35 @@ class NetworkDraft:
                 firewall_rules=self._rules.items,
                 firewall_tags=self._tags.items,
                 port_mappings=self._mappings.items,
+                virtual_ips=self._virtual_ips.items,
+                bgp=self._only_bgp(found),
+                route_policies=self._policies.items,
             )
         except ModelError as error:
             found.extend(error.violations)
             return None
 
+    def _only_bgp(self, found: list[Violation]) -> BgpInstance | None:
+        """The one instance there may be, without neighbours that were refused as peers: as for paths,
+        those are not dangling."""
+        if not self._bgp.items:
+            return None
+        first, *others = self._bgp.items.values()
+        found.extend(
+            violation(str(other), "network_id", other.network_id, f"none that has {first} already")
+            for other in others
+        )
+        if not self._peers.refused:
+            return first
+        known = (each for each in first.neighbors if each.peer_id not in self._peers.refused)
+        return replace(first, neighbors=tuple(known))
+
 
 class Drafts:
-    """The networks that a list of changes touches."""
+    """The networks that a list of changes touches, and the policies of the account."""
 
     def __init__(self, before: DesiredState | None) -> None:
+        self._account_policies = _policies({} if before is None else before.account_policies)
         self._networks = {} if before is None else before.networks
         self._drafts: dict[NetworkId, NetworkDraft] = {}
 
@@ -154,6 +205,29 @@ class Drafts:
         if draft is None:
             draft = self._drafts[key] = NetworkDraft(key, self._networks.get(key))
         return draft
+
+    def put(self, before: Resource | None, after: NetworkResource) -> None:
+        """A resource came or changed; it may have been on another network before."""
+        if isinstance(before, NetworkResource) and before.network_id != after.network_id:
+            self.drop(before)
+        if _is_of_account(after):
+            self._account_policies.put(before, after)
+        else:
+            self.of(after.network_id).put(before, after)
+
+    def drop(self, resource: NetworkResource) -> None:
+        """A resource went."""
+        if _is_of_account(resource):
+            self._account_policies.drop(resource.id)
+        else:
+            self.of(resource.network_id).drop(resource)
+
+    def finish_account_policies(
+        self, found: list[Violation]
+    ) -> Mapping[RoutePolicyId, RoutePolicy]:
+        """The policies of the account without those refused: the same mapping if none changed."""
+        self._account_policies.settle("account", found)
+        return self._account_policies.items
 
     def finish(
         self, found: list[Violation]
@@ -173,3 +247,15 @@ class Drafts:
             if state is not None or draft.before is not None:
                 changed.add(key)
         return networks, frozenset(changed)
+
+
+def _is_of_account(resource: NetworkResource) -> bool:
+    return isinstance(resource, bgp_pb.RoutePolicy) and not resource.network_id
+
+
+def _policies(
+    before: Mapping[RoutePolicyId, RoutePolicy],
+) -> KindDraft[bgp_pb.RoutePolicy, RoutePolicyId, RoutePolicy]:
+    return KindDraft(
+        ROUTE_POLICY, bgp_pb.RoutePolicy, RoutePolicyId, afresh(decode_route_policy), before
+    )

@@ -9,25 +9,17 @@ with a full report, which replaces all that was said before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from powernode.sdwan.v1 import status_pb2 as pb
 from powernode_agent.model.status import (
-    AgentStatus,
-    Backend,
-    EndpointCandidate,
-    Liveness,
-    NetworkStatus,
     NodeStatus,
     PathStatus,
-    PeerState,
     PeerStatus,
-    RejectedRevision,
     SubsystemOutcome,
 )
 from powernode_agent.model.values import NetworkId
 from powernode_agent.wire.encode_filter import (
-    RESULTS,
     encode_firewall,
     encode_port_mapping,
     encode_warning,
@@ -35,25 +27,22 @@ from powernode_agent.wire.encode_filter import (
     port_mapping_state,
     warning_states,
 )
-
-_MAX_UINT32: Final = 2**32 - 1
-
-_BACKENDS: Final = {
-    None: pb.WIREGUARD_BACKEND_UNSPECIFIED,
-    Backend.KERNEL: pb.WIREGUARD_BACKEND_KERNEL,
-    Backend.USERSPACE: pb.WIREGUARD_BACKEND_USERSPACE,
-}
-_PEER_STATES: Final = {
-    None: pb.PEER_STATE_UNSPECIFIED,
-    PeerState.HANDSHAKE_PENDING: pb.PEER_STATE_HANDSHAKE_PENDING,
-    PeerState.HANDSHAKING: pb.PEER_STATE_HANDSHAKING,
-    PeerState.CONNECTED: pb.PEER_STATE_CONNECTED,
-    PeerState.SILENT: pb.PEER_STATE_SILENT,
-}
-_LIVENESS: Final = {
-    Liveness.ALIVE: pb.LIVENESS_ALIVE,
-    Liveness.DEAD: pb.LIVENESS_DEAD,
-}
+from powernode_agent.wire.encode_overlay import (
+    encode_agent,
+    encode_candidate,
+    encode_network,
+    encode_outcome,
+    encode_path,
+    encode_peer,
+    encode_rejected,
+    milliseconds,
+)
+from powernode_agent.wire.encode_routing import (
+    bgp_session_state,
+    encode_bgp_session,
+    encode_virtual_ip,
+    virtual_ip_state,
+)
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -65,6 +54,8 @@ _M = TypeVar(
     pb.SubsystemOutcome,
     pb.FirewallStatus,
     pb.PortMappingStatus,
+    pb.BgpSessionStatus,
+    pb.VirtualIpStatus,
 )
 _OutcomeKey = tuple[str, NetworkId | None]
 
@@ -91,14 +82,16 @@ def full_report(status: NodeStatus, sequence: int) -> pb.StatusReport:
     """Everything; `sequence` counts from 1 in each stream."""
     report = _frame(status, sequence)
     report.full = True
-    report.agent.CopyFrom(_agent(status.agent))
-    report.networks.extend(map(_network, status.networks.values()))
-    report.peers.extend(map(_peer, status.peers.values()))
-    report.paths.extend(map(_path, status.paths.values()))
-    report.outcomes.extend(map(_outcome, status.outcomes))
-    report.endpoint_candidates.extend(map(_candidate, status.endpoint_candidates))
+    report.agent.CopyFrom(encode_agent(status.agent))
+    report.networks.extend(map(encode_network, status.networks.values()))
+    report.peers.extend(map(encode_peer, status.peers.values()))
+    report.paths.extend(map(encode_path, status.paths.values()))
+    report.outcomes.extend(map(encode_outcome, status.outcomes))
+    report.endpoint_candidates.extend(map(encode_candidate, status.endpoint_candidates))
     report.port_mappings.extend(map(encode_port_mapping, status.port_mappings.values()))
     report.firewalls.extend(map(encode_firewall, status.firewalls.values()))
+    report.bgp_sessions.extend(map(encode_bgp_session, status.bgp_sessions.values()))
+    report.virtual_ips.extend(map(encode_virtual_ip, status.virtual_ips.values()))
     report.warnings.extend(map(encode_warning, status.warnings))
     return report
 
@@ -115,26 +108,32 @@ def difference_report(
         or not outcomes_before.keys() <= outcomes_after.keys()
         or not before.port_mappings.keys() <= after.port_mappings.keys()
         or not before.firewalls.keys() <= after.firewalls.keys()
+        or not before.bgp_sessions.keys() <= after.bgp_sessions.keys()
+        or not before.virtual_ips.keys() <= after.virtual_ips.keys()
         or (before.endpoint_candidates and not after.endpoint_candidates)
         or (before.warnings and not after.warnings)
     )
     if gone:
         return full_report(after, sequence)
     report = _frame(after, sequence)
-    report.networks.extend(_changed(before.networks, after.networks, _network))
-    report.peers.extend(_changed(before.peers, after.peers, _peer))
-    report.paths.extend(_changed(before.paths, after.paths, _path))
-    report.outcomes.extend(_changed(outcomes_before, outcomes_after, _outcome))
+    report.networks.extend(_changed(before.networks, after.networks, encode_network))
+    report.peers.extend(_changed(before.peers, after.peers, encode_peer))
+    report.paths.extend(_changed(before.paths, after.paths, encode_path))
+    report.outcomes.extend(_changed(outcomes_before, outcomes_after, encode_outcome))
     if before.endpoint_candidates != after.endpoint_candidates:
-        report.endpoint_candidates.extend(map(_candidate, after.endpoint_candidates))
+        report.endpoint_candidates.extend(map(encode_candidate, after.endpoint_candidates))
     report.port_mappings.extend(
         _changed(before.port_mappings, after.port_mappings, encode_port_mapping)
     )
     report.firewalls.extend(_changed(before.firewalls, after.firewalls, encode_firewall))
+    report.bgp_sessions.extend(
+        _changed(before.bgp_sessions, after.bgp_sessions, encode_bgp_session)
+    )
+    report.virtual_ips.extend(_changed(before.virtual_ips, after.virtual_ips, encode_virtual_ip))
     if before.warnings != after.warnings:
         report.warnings.extend(map(encode_warning, after.warnings))
     if before.agent != after.agent:
-        report.agent.CopyFrom(_agent(after.agent))
+        report.agent.CopyFrom(encode_agent(after.agent))
     told = (
         report.networks
         or report.peers
@@ -143,6 +142,8 @@ def difference_report(
         or report.endpoint_candidates
         or report.port_mappings
         or report.firewalls
+        or report.bgp_sessions
+        or report.virtual_ips
         or report.warnings
         or report.HasField("agent")
     )
@@ -164,6 +165,8 @@ def urgent_change(before: NodeStatus, after: NodeStatus) -> bool:
         or _differ(before.paths, after.paths, _path_state)
         or _differ(before.port_mappings, after.port_mappings, port_mapping_state)
         or _differ(before.firewalls, after.firewalls, firewall_state)
+        or _differ(before.bgp_sessions, after.bgp_sessions, bgp_session_state)
+        or _differ(before.virtual_ips, after.virtual_ips, virtual_ip_state)
         or warning_states(before.warnings) != warning_states(after.warnings)
     )
 
@@ -217,100 +220,8 @@ def _changed(
 def _frame(status: NodeStatus, sequence: int) -> pb.StatusReport:
     return pb.StatusReport(
         sequence=sequence,
-        reported_at_ms=_milliseconds(status.at),
+        reported_at_ms=milliseconds(status.at),
         applied_revision=status.applied_revision,
         accepted_revision=status.accepted_revision,
-        rejected=None if status.rejected is None else _rejected(status.rejected),
+        rejected=None if status.rejected is None else encode_rejected(status.rejected),
     )
-
-
-def _agent(agent: AgentStatus) -> pb.AgentStatus:
-    return pb.AgentStatus(
-        version=agent.version,
-        kernel_release=agent.kernel_release,
-        started_at_ms=_milliseconds(agent.started_at),
-        drift_repaired=agent.drift_repaired,
-    )
-
-
-def _rejected(rejected: RejectedRevision) -> pb.RejectedRevision:
-    return pb.RejectedRevision(
-        revision=rejected.revision,
-        reasons=[
-            pb.Rejection(
-                resource=reason.resource,
-                field=reason.field,
-                value=reason.value,
-                expected=reason.expected,
-            )
-            for reason in rejected.reasons
-        ],
-        rejected_at_ms=_milliseconds(rejected.rejected_at),
-    )
-
-
-def _network(network: NetworkStatus) -> pb.NetworkStatus:
-    return pb.NetworkStatus(
-        network_id=network.network_id,
-        link=network.link,
-        up=network.up,
-        mtu=network.mtu,
-        listen_port=network.listen_port,
-        backend=_BACKENDS[network.backend],
-        public_key=network.public_key or "",
-        node_keys=[
-            pb.NodeKey(generation=generation, public_key=key)
-            for generation, key in network.node_keys
-        ],
-    )
-
-
-def _peer(peer: PeerStatus) -> pb.PeerStatus:
-    message = pb.PeerStatus(
-        peer_id=peer.peer_id,
-        network_id=peer.network_id,
-        state=_PEER_STATES[peer.state],
-        endpoint="" if peer.endpoint is None else str(peer.endpoint),
-        rx_bytes=peer.rx_bytes,
-        tx_bytes=peer.tx_bytes,
-        public_key=peer.public_key or "",
-        next_key_ready=peer.next_key_ready,
-    )
-    if peer.last_handshake is not None:
-        message.last_handshake_at_ms = _milliseconds(peer.last_handshake)
-    if peer.liveness is not None:
-        message.liveness = _LIVENESS[peer.liveness.state]
-        if peer.liveness.rtt is not None:
-            message.rtt_us = min(round(peer.liveness.rtt * 1_000_000), _MAX_UINT32)
-    return message
-
-
-def _path(path: PathStatus) -> pb.PathStatus:
-    return pb.PathStatus(
-        path_id=path.path_id,
-        network_id=path.network_id,
-        carried_by_peer_id=path.carried_by or "",
-        reason=path.reason,
-    )
-
-
-def _outcome(outcome: SubsystemOutcome) -> pb.SubsystemOutcome:
-    return pb.SubsystemOutcome(
-        subsystem=outcome.subsystem,
-        network_id=outcome.network_id or "",
-        result=RESULTS[outcome.result],
-        message=outcome.message,
-        since_ms=_milliseconds(outcome.since),
-    )
-
-
-def _candidate(candidate: EndpointCandidate) -> pb.EndpointCandidate:
-    return pb.EndpointCandidate(
-        network_id=candidate.network_id,
-        endpoint=str(candidate.endpoint),
-        source=pb.ENDPOINT_SOURCE_INTERFACE,
-    )
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -41,8 +41,12 @@ NetworkResource = (
     | firewall_pb.FirewallTag
     | firewall_pb.FirewallRule
     | port_mapping_pb.PortMapping
+    | virtual_ip_pb.VirtualIp
+    | bgp_pb.BgpInstance
+    | bgp_pb.RoutePolicy
 )
-"""What is on a network and what this version of the agent can carry out."""
+"""What is on a network and what this version of the agent can carry out. A route policy may be on none:
+it is on all of them then."""
 
 Key = tuple[int, str]
 """Number of the kind, and id."""
@@ -54,22 +58,25 @@ PATH: Final = int(service_pb.RESOURCE_KIND_PATH)
 FIREWALL_TAG: Final = int(service_pb.RESOURCE_KIND_FIREWALL_TAG)
 FIREWALL_RULE: Final = int(service_pb.RESOURCE_KIND_FIREWALL_RULE)
 PORT_MAPPING: Final = int(service_pb.RESOURCE_KIND_PORT_MAPPING)
+VIRTUAL_IP: Final = int(service_pb.RESOURCE_KIND_VIRTUAL_IP)
+BGP_INSTANCE: Final = int(service_pb.RESOURCE_KIND_BGP_INSTANCE)
+ROUTE_POLICY: Final = int(service_pb.RESOURCE_KIND_ROUTE_POLICY)
 
 KIND_NAMES: Final[Mapping[int, str]] = {
     number: name.removeprefix("RESOURCE_KIND_").lower().replace("_", " ")
     for name, number in service_pb.ResourceKind.items()
-}
+} | {VIRTUAL_IP: "virtual IP", BGP_INSTANCE: "BGP instance"}
 
 FIELD_OF_KIND: Final[Mapping[int, str]] = {
     NETWORK: "networks",
     PEER: "peers",
     PATH: "paths",
-    int(service_pb.RESOURCE_KIND_VIRTUAL_IP): "virtual_ips",
+    VIRTUAL_IP: "virtual_ips",
     FIREWALL_TAG: "firewall_tags",
     FIREWALL_RULE: "firewall_rules",
     PORT_MAPPING: "port_mappings",
-    int(service_pb.RESOURCE_KIND_BGP_INSTANCE): "bgp_instances",
-    int(service_pb.RESOURCE_KIND_ROUTE_POLICY): "route_policies",
+    BGP_INSTANCE: "bgp_instances",
+    ROUTE_POLICY: "route_policies",
     int(service_pb.RESOURCE_KIND_FLANNEL_BOOTSTRAP): "flannel_bootstraps",
 }
 """Field of DesiredState for each kind but the node."""
@@ -133,7 +140,7 @@ def each_resource(message: state_pb.DesiredState) -> Iterator[tuple[Key, Resourc
     for path in message.paths:
         yield (PATH, path.id), path
     for virtual_ip in message.virtual_ips:
-        yield (int(service_pb.RESOURCE_KIND_VIRTUAL_IP), virtual_ip.id), virtual_ip
+        yield (VIRTUAL_IP, virtual_ip.id), virtual_ip
     for tag in message.firewall_tags:
         yield (FIREWALL_TAG, tag.id), tag
     for rule in message.firewall_rules:
@@ -141,9 +148,9 @@ def each_resource(message: state_pb.DesiredState) -> Iterator[tuple[Key, Resourc
     for mapping in message.port_mappings:
         yield (PORT_MAPPING, mapping.id), mapping
     for instance in message.bgp_instances:
-        yield (int(service_pb.RESOURCE_KIND_BGP_INSTANCE), instance.id), instance
+        yield (BGP_INSTANCE, instance.id), instance
     for policy in message.route_policies:
-        yield (int(service_pb.RESOURCE_KIND_ROUTE_POLICY), policy.id), policy
+        yield (ROUTE_POLICY, policy.id), policy
     for bootstrap in message.flannel_bootstraps:
         yield (int(service_pb.RESOURCE_KIND_FLANNEL_BOOTSTRAP), bootstrap.id), bootstrap
 

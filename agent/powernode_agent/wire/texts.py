@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final, TypeVar
 
+from powernode_agent.model.route_policy import COMMUNITY_EXPECTED, Community
 from powernode_agent.model.values import (
     Address,
     Endpoint,
@@ -25,13 +26,20 @@ from powernode_agent.model.values import (
     PublicKey,
     is_key,
 )
-from powernode_agent.model.violation import HIDDEN, Violation, violation
+from powernode_agent.model.violation import (
+    HIDDEN,
+    ModelError,
+    Violation,
+    violation,
+    violation_of_part,
+)
 
 KEY_EXPECTED: Final = "a WireGuard key: 32 bytes in base64, 44 characters, not all zero"
 PREFIX_EXPECTED: Final = 'a prefix such as "fd00:1::/64" or "10.0.0.0/8"'
 ENDPOINT_EXPECTED: Final = '"203.0.113.5:51820" or "[2001:db8::5]:51820"'
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,4}")
+_COMMUNITY: Final = re.compile(r"(?:0|[1-9][0-9]{0,9})(?::(?:0|[1-9][0-9]{0,9})){1,2}")
 _E = TypeVar("_E", bound=Enum)
 _T = TypeVar("_T")
 
@@ -53,13 +61,17 @@ class FieldReader:
         """Notes a violation of this resource."""
         self.found.append(violation(self.resource, field, value, expected))
 
+    def refuse_part(self, error: ModelError) -> None:
+        """Notes the violations of a part of this resource, as parts of it."""
+        self.found.extend(violation_of_part(part, self.resource) for part in error.violations)
+
     def ipv6(self, field: str, text: str, *, need: bool = False) -> IPv6Address | None:
         """An IPv6 address in the form of RFC 5952."""
         return self._read(field, text, need, _ipv6, "an IPv6 address")
 
-    def ipv4(self, field: str, text: str) -> IPv4Address | None:
+    def ipv4(self, field: str, text: str, *, need: bool = False) -> IPv4Address | None:
         """An IPv4 address."""
-        return self._read(field, text, False, _ipv4, "an IPv4 address")
+        return self._read(field, text, need, _ipv4, "an IPv4 address")
 
     def address(self, field: str, text: str) -> Address | None:
         """An address of either family, which must be there."""
@@ -93,6 +105,10 @@ class FieldReader:
     def endpoint(self, field: str, text: str) -> Endpoint | None:
         """An address and port."""
         return self._read(field, text, False, _endpoint, ENDPOINT_EXPECTED)
+
+    def community(self, field: str, text: str, *, need: bool = False) -> Community | None:
+        """A BGP community, large or not."""
+        return self._read(field, text, need, _community, COMMUNITY_EXPECTED)
 
     def public_key(self, field: str, text: str) -> PublicKey | None:
         """A public key. A bad one is not shown either: it may be a private key in the wrong place."""
@@ -195,6 +211,15 @@ def _prefix(text: str) -> Prefix:
     if network.network_address != first:
         raise _UnreadableError(f'"{network}" (no host bits)')
     return network
+
+
+def _community(text: str) -> Community:
+    if not _COMMUNITY.fullmatch(text):
+        raise _UnreadableError(COMMUNITY_EXPECTED)
+    try:
+        return Community(tuple(map(int, text.split(":"))))
+    except ValueError:
+        raise _UnreadableError(COMMUNITY_EXPECTED) from None
 
 
 def _endpoint(text: str) -> Endpoint:

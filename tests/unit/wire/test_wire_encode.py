@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -14,9 +14,12 @@ from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     Backend,
+    BgpSession,
+    BgpState,
     EndpointCandidate,
     FirewallStatus,
     HealthWarning,
+    HolderState,
     Liveness,
     LivenessReading,
     NetworkStatus,
@@ -29,6 +32,7 @@ from powernode_agent.model.status import (
     Result,
     Severity,
     SubsystemOutcome,
+    VirtualIpReading,
 )
 from powernode_agent.model.values import (
     Endpoint,
@@ -39,6 +43,7 @@ from powernode_agent.model.values import (
     Revision,
 )
 from powernode_agent.model.violation import violation
+from powernode_agent.model.virtual_ip import VirtualIpId
 from powernode_agent.wire.encode import difference_report, full_report, urgent_change
 
 CORE, HUB = NetworkId("core"), PeerId("hub")
@@ -59,6 +64,9 @@ MAPPED = PortMappingStatus(WEB, CORE, Result.OK, "", 12, "tcp 203.0.113.9:443", 
 SHADOWED = HealthWarning(
     "FW-001", Severity.WARNING, "core", "rule b is never reached", "rule a", "remove one", 900.5
 )
+SESSION = BgpSession(CORE, HUB, BgpState.ESTABLISHED, 90_000, 12, 0, "Interface down", "")
+VIP = VirtualIpId("vip-1")
+HELD = VirtualIpReading(VIP, CORE, HolderState.HOLDING, 900_000, True, IPv6Address("fd00::100"))
 STATUS = NodeStatus(
     at=1001.25,
     agent=AgentStatus("1.0", "6.18", 900.0, 2),
@@ -91,12 +99,18 @@ STATUS = NodeStatus(
     endpoint_candidates=(EndpointCandidate(CORE, Endpoint(ip_address("203.0.113.9"), 51820)),),
     firewalls={CORE: FirewallStatus(CORE, 12, 0)},
     port_mappings={WEB: MAPPED},
+    bgp_sessions={(CORE, HUB): SESSION},
+    virtual_ips={VIP: HELD},
     warnings=(SHADOWED,),
 )
 
 
 def with_peer(**changes: Any) -> NodeStatus:
     return replace(STATUS, peers={(CORE, HUB): replace(PEER, **changes)})
+
+
+def with_session(**changes: Any) -> NodeStatus:
+    return replace(STATUS, bgp_sessions={(CORE, HUB): replace(SESSION, **changes)})
 
 
 def test_a_full_report_says_everything_that_was_measured() -> None:
@@ -136,6 +150,25 @@ def test_a_full_report_says_everything_that_was_measured() -> None:
     assert list(report.port_mappings) == [
         pb.PortMappingStatus(port_mapping_id="pm-1", result=pb.RESULT_OK, connections=12)
     ]
+    assert list(report.bgp_sessions) == [
+        pb.BgpSessionStatus(
+            network_id="core",
+            neighbor_peer_id="hub",
+            state=pb.BGP_STATE_ESTABLISHED,
+            uptime_ms=90000,
+            prefixes_received=12,
+            prefixes_sent=0,
+            last_reset_reason="Interface down",
+        )
+    ]
+    assert list(report.virtual_ips) == [
+        pb.VirtualIpStatus(
+            virtual_ip_id="vip-1",
+            state=pb.HOLDER_STATE_HOLDING,
+            since_ms=900000,
+            announced=True,
+        )
+    ]
     assert list(report.warnings) == [
         pb.HealthWarning(
             code="FW-001",
@@ -162,6 +195,8 @@ def test_what_was_not_measured_is_absent_and_not_zero() -> None:
         status,
         firewalls={CORE: FirewallStatus(CORE)},
         port_mappings={WEB: PortMappingStatus(WEB, CORE, message="not asked yet")},
+        bgp_sessions={(CORE, HUB): BgpSession(CORE, HUB)},
+        virtual_ips={VIP: VirtualIpReading(VIP, CORE, HolderState.NOT_MEASURED, 1)},
     )
     report = full_report(status, 1)
     for name in ("rules", "dropped_packets"):
@@ -174,6 +209,8 @@ def test_what_was_not_measured_is_absent_and_not_zero() -> None:
     for name in ("up", "mtu", "listen_port"):
         assert not report.networks[0].HasField(name)
     assert report.peers[0].state == pb.PEER_STATE_UNSPECIFIED
+    assert report.bgp_sessions[0] == pb.BgpSessionStatus(network_id="core", neighbor_peer_id="hub")
+    assert report.virtual_ips[0] == pb.VirtualIpStatus(virtual_ip_id="vip-1", since_ms=1)
 
 
 def test_every_value_of_every_enum_has_a_word_in_the_contract() -> None:
@@ -196,6 +233,15 @@ def test_every_value_of_every_enum_has_a_word_in_the_contract() -> None:
         for each in Result
     }
     assert len(results) == len(Result)
+    for bgp_state in BgpState:
+        told = full_report(with_session(state=bgp_state), 1).bgp_sessions[0].state
+        word = pb.BgpState.Name(told).removeprefix("BGP_STATE_").replace("_", "").lower()
+        assert word == bgp_state.value.lower() or (bgp_state, told) == (BgpState.NOT_MEASURED, 0)
+    for holder in HolderState:
+        held = full_report(replace(STATUS, virtual_ips={VIP: replace(HELD, state=holder)}), 1)
+        told_holder = held.virtual_ips[0].state
+        word = pb.HolderState.Name(told_holder).removeprefix("HOLDER_STATE_").lower()
+        assert word == holder.value or (holder, told_holder) == (HolderState.NOT_MEASURED, 0)
 
 
 def test_a_rejection_is_told_with_its_reasons() -> None:
@@ -243,6 +289,8 @@ GOING = [
     "endpoint_candidates",
     "firewalls",
     "port_mappings",
+    "bgp_sessions",
+    "virtual_ips",
     "warnings",
 ]
 
@@ -358,6 +406,27 @@ def test_what_filters_cannot_wait_but_its_counters_can() -> None:
         replace(STATUS, port_mappings={WEB: replace(MAPPED, result=Result.ERROR, message="x")}),
         replace(STATUS, warnings=(SHADOWED, SHADOWED)),
         replace(STATUS, warnings=(replace(SHADOWED, severity=Severity.CRITICAL),)),
+    ):
+        assert urgent_change(STATUS, now)
+
+
+def test_sessions_and_holders_cannot_wait_but_their_counters_can() -> None:
+    for waits in (
+        with_session(uptime_ms=91_000),
+        with_session(prefixes_received=13),
+        with_session(prefixes_sent=None),
+        with_session(likely_cause="no answer for 41 s"),
+        replace(STATUS, virtual_ips={VIP: replace(HELD, since_ms=1_000_000)}),
+    ):
+        assert not urgent_change(STATUS, waits)
+        report = difference_report(STATUS, waits, 2)
+        assert report is not None
+        assert (report.full, len(report.bgp_sessions) + len(report.virtual_ips)) == (False, 1)
+    for now in (
+        with_session(state=BgpState.ACTIVE),
+        with_session(last_reset_reason="Hold timer expired"),
+        replace(STATUS, virtual_ips={VIP: replace(HELD, state=HolderState.ABSENT)}),
+        replace(STATUS, virtual_ips={VIP: replace(HELD, announced=None)}),
     ):
         assert urgent_change(STATUS, now)
 

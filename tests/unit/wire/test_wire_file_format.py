@@ -7,7 +7,7 @@ import json
 import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
-from wire_states import key, mapping, network, rule, state, tag
+from wire_states import key, mapping, network, routed, rule, state, tag
 
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode_agent.model.firewall import FirewallAction, FirewallPolicy
@@ -261,6 +261,35 @@ def test_every_field_of_the_contract_can_be_written() -> None:
             assert field.type in readable, field.full_name
             if field.message_type is not None:
                 waiting.append(field.message_type)
+
+
+def test_what_routes_can_be_written_with_short_names() -> None:
+    yaml = pytest.importorskip("yaml")
+    wanted = routed()
+    tree = json.loads(json_format.MessageToJson(wanted, preserving_proto_field_name=True))
+    tree["networks"][0]["routing_mode"] = "ibgp"
+    for policy, direction in zip(tree["route_policies"], ("import", "export"), strict=True):
+        policy["direction"] = direction
+        for statement in policy["statements"]:
+            statement["action"] = statement["action"].rpartition("_")[2].lower()
+    read = parse_state(yaml.safe_dump(tree))
+    assert read == wanted
+    # An absent number is not a zero: only what is written is set.
+    assert read.route_policies[0].statements[2].set.HasField("med")
+    assert not read.route_policies[0].statements[1].set.HasField("med")
+    assert decode_state(read) == decode_state(wanted)
+
+
+def test_a_bad_line_of_a_policy_is_named_with_its_way() -> None:
+    text = YAML + (
+        "route_policies:\n"
+        "  - {id: rp-1, direction: sideways, statements: [{seq: ten, match: {asn: 1}}]}\n"
+    )
+    assert {(r, f) for r, f, _, _ in reasons(text)} >= {
+        ("route_policies[0] (rp-1)", "direction"),
+        ("route_policies[0] (rp-1)", "statements[0].seq"),
+        ("route_policies[0] (rp-1)", "statements[0].match.asn"),
+    }
 
 
 def test_json_and_yaml_agree() -> None:

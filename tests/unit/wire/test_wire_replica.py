@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wire_states import (
+    bgp,
     chunks,
     delta,
     digest,
@@ -17,9 +18,12 @@ from wire_states import (
     network,
     path,
     peer,
+    policy,
+    routed,
     rule,
     state,
     tag,
+    virtual_ip,
     with_versions,
 )
 
@@ -40,6 +44,8 @@ HOMES = ["core", "ops", "nowhere"]
 def contents(draw: st.DrawFn) -> pb.DesiredState:
     """Some valid state of at most two networks with some of everything; revision to be set."""
     hubs = draw(st.sets(st.sampled_from(["core", "ops"])))
+    ibgp = draw(st.sets(st.sampled_from(["core", "ops"])))
+    as_number = draw(st.sampled_from([65000, 65001]))
     networks = draw(st.sets(st.sampled_from(["core", "ops"])))
     peers = {
         f"p-{i}": peer(i, home, NUMBERS[home], draw(st.integers(0, 1)))
@@ -55,7 +61,7 @@ def contents(draw: st.DrawFn) -> pb.DesiredState:
             paths.append(path(i, list(draw(st.permutations(able)))[:2], home))
     return state(
         networks=[
-            network(id_, NUMBERS[id_], draw(st.sampled_from([0, 1400])), hub=id_ in hubs)
+            network(id_, NUMBERS[id_], draw(st.sampled_from([0, 1400])), id_ in hubs, id_ in ibgp)
             for id_ in sorted(networks)
         ],
         peers=list(peers.values()),
@@ -74,6 +80,27 @@ def contents(draw: st.DrawFn) -> pb.DesiredState:
             mapping(i, home, NUMBERS[home], draw(st.integers(0, 1)))
             for i in range(3)
             if (home := draw(st.sampled_from(HOMES))) in networks & hubs
+        ],
+        virtual_ips=[
+            virtual_ip(i, home, NUMBERS[home], draw(st.integers(0, 1)))
+            for i in range(3)
+            if (home := draw(st.sampled_from(HOMES))) in networks
+        ],
+        instances=[
+            bgp(
+                [id_ for id_, each in peers.items() if each.network_id == home],
+                home,
+                as_number,
+                draw(st.integers(0, 1)),
+                home in hubs,
+            )
+            for home in sorted(networks & ibgp)
+            if draw(st.booleans())
+        ],
+        policies=[
+            policy(i, home, draw(st.integers(0, 1)))
+            for i in range(3)
+            if not (home := draw(st.sampled_from(["", *HOMES]))) or home in networks
         ],
     )
 
@@ -140,6 +167,9 @@ def test_any_sequence_of_deltas_equals_the_snapshot(made: list[pb.DesiredState])
             elif id_ in known.networks:
                 for was, now in kinds(known.networks[id_], core):
                     assert now is was or now != was
+                assert core.bgp is known.networks[id_].bgp or core.bgp != known.networks[id_].bgp
+        policies = staged.state.account_policies
+        assert policies is known.account_policies or policies != known.account_policies
         before = after
 
 
@@ -162,6 +192,10 @@ def test_a_snapshot_keeps_the_identity_of_what_did_not_change(
                 if before.get(resource_id) == each:
                     assert each is before[resource_id]
             assert after is before or after != before
+        assert network_state.bgp is earlier.bgp or network_state.bgp != earlier.bgp
+    for policy_id, each_policy in staged.state.account_policies.items():
+        known_policy = known.account_policies.get(policy_id)
+        assert each_policy is known_policy or each_policy != known_policy
 
 
 def kinds(
@@ -169,13 +203,79 @@ def kinds(
 ) -> Iterator[tuple[Mapping[str, object], Mapping[str, object]]]:
     """What is on a network, kind by kind, before and after; ids are texts to this test."""
     for each in fields(NetworkState):
-        if each.name != "network":
+        if each.name not in ("network", "bgp"):
             yield getattr(before, each.name), getattr(after, each.name)
 
 
 def changed_networks(before: DesiredState, after: DesiredState) -> frozenset[NetworkId]:
     ids = before.networks.keys() | after.networks.keys()
     return frozenset(id_ for id_ in ids if before.networks.get(id_) != after.networks.get(id_))
+
+
+def test_a_changed_policy_of_the_account_leaves_every_network_alone() -> None:
+    one, two = routed(), routed()
+    two.route_policies[1].name = "renamed"
+    one, two = numbered([one, two])
+    replica = accepted(one)
+    known = replica.state
+    assert known is not None
+    staged = replica.stage_delta(delta(one, two))
+    assert staged.changed == frozenset()
+    assert staged.state.networks[NetworkId("core")] is known.networks[NetworkId("core")]
+    (renamed,) = staged.state.account_policies.values()
+    assert renamed.name == "renamed"
+    replica.commit(staged)
+    assert replica.digest == digest(two)
+
+
+def test_a_policy_that_changed_at_the_same_revision_is_not_overlooked() -> None:
+    """A restored platform or an edited file may say another thing by the same number."""
+    (one,) = numbered([routed()])
+    replica = accepted(one)
+    other = pb.DesiredState()
+    other.CopyFrom(one)
+    other.route_policies[1].name = "renamed"
+    staged = replica.load(other)
+    assert [each.name for each in staged.state.account_policies.values()] == ["renamed"]
+    assert staged.went_back
+
+
+def test_a_policy_moves_from_the_account_to_a_network_and_back() -> None:
+    one, two, three = routed(), routed(), routed()
+    two.route_policies[1].network_id = "core"
+    one, two, three = numbered([one, two, three])
+    replica = accepted(one)
+    for before, after, on_network, of_account in ((one, two, 2, 0), (two, three, 1, 1)):
+        staged = replica.stage_delta(delta(before, after))
+        assert staged.changed == {"core"}
+        assert len(staged.state.networks[NetworkId("core")].route_policies) == on_network
+        assert len(staged.state.account_policies) == of_account
+        replica.commit(staged)
+
+
+def test_another_instance_takes_the_place_of_the_one_before() -> None:
+    one, two = routed(), routed()
+    two.bgp_instances[0].id = "bgp-new"
+    one, two = numbered([one, two])
+    replica = accepted(one)
+    made = delta(one, two)
+    replica.commit(replica.stage_delta(made))
+    assert replica.state is not None
+    bgp_now = replica.state.networks[NetworkId("core")].bgp
+    assert bgp_now is not None
+    assert bgp_now.id == "bgp-new"
+
+
+def test_a_bad_instance_leaves_the_replica_as_it_was() -> None:
+    one, two = routed(), routed()
+    two.bgp_instances[0].as_number = 64511
+    two.peers[0].name = "renamed"
+    one, two = numbered([one, two])
+    replica = accepted(one)
+    photograph = Photograph(replica)
+    with pytest.raises(ModelError):
+        replica.stage_delta(delta(one, two))
+    assert photograph.unchanged()
 
 
 def break_base(message: service_pb.Delta) -> None:

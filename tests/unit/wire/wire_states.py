@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from powernode.sdwan.v1 import agent_service_pb2 as service_pb
+from powernode.sdwan.v1 import bgp_pb2 as bgp_pb
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode.sdwan.v1 import firewall_pb2 as firewall_pb
 from powernode.sdwan.v1 import port_mapping_pb2 as port_mapping_pb
+from powernode.sdwan.v1 import virtual_ip_pb2 as virtual_ip_pb
 
 
 def key(seed: object) -> str:
@@ -17,14 +19,16 @@ def key(seed: object) -> str:
     return base64.b64encode(sha256(repr(seed).encode()).digest()).decode()
 
 
-def network(id_: str = "core", number: int = 1, mtu: int = 0, hub: bool = False) -> pb.Network:
+def network(
+    id_: str = "core", number: int = 1, mtu: int = 0, hub: bool = False, ibgp: bool = False
+) -> pb.Network:
     return pb.Network(
         id=id_,
         name=f"net {id_}",
         handle=id_[:6],
         prefix=f"fd00:abcd:{number:x}::/64",
         overlay_ipv4_prefix=f"10.99.{number}.0/24",
-        routing_mode=pb.ROUTING_MODE_STATIC,
+        routing_mode=pb.ROUTING_MODE_IBGP if ibgp else pb.ROUTING_MODE_STATIC,
         interface=pb.Interface(
             peer_id=f"me-{id_}",
             address=f"fd00:abcd:{number:x}::1",
@@ -109,6 +113,83 @@ def mapping(
     )
 
 
+def virtual_ip(
+    i: int, network_id: str = "core", number: int = 1, variant: int = 0
+) -> virtual_ip_pb.VirtualIp:
+    return virtual_ip_pb.VirtualIp(
+        id=f"vip-{i}",
+        network_id=network_id,
+        name=f"api-{i}",
+        address=f"fd00:abcd:{number:x}::{i + 0x100:x}",
+        hold=bool(variant),
+        anycast=bool(i % 2),
+        local_preference=200 if variant else 0,
+    )
+
+
+def bgp(
+    neighbors: Sequence[str],
+    network_id: str = "core",
+    as_number: int = 65000,
+    variant: int = 0,
+    hub: bool = False,
+) -> bgp_pb.BgpInstance:
+    return bgp_pb.BgpInstance(
+        id=f"bgp-{network_id}",
+        network_id=network_id,
+        as_number=as_number,
+        router_id="10.255.0.7",
+        route_reflector=hub,
+        cluster_id="10.255.0.1" if hub else "",
+        neighbors=[
+            bgp_pb.BgpNeighbor(
+                peer_id=each, route_reflector_client=hub, passive=hub, bfd_interval_ms=100
+            )
+            for each in neighbors
+        ],
+        advertisements=[
+            bgp_pb.SubnetAdvertisement(prefix=f"10.77.{variant}.0/24", description="Tokyo office"),
+            bgp_pb.SubnetAdvertisement(prefix="fd00:cafe::/64"),
+        ],
+    )
+
+
+def policy(i: int, network_id: str = "core", variant: int = 0) -> bgp_pb.RoutePolicy:
+    """Three statements, not in order, with something of everything."""
+    made = bgp_pb.RoutePolicy(
+        id=f"rp-{i}",
+        network_id=network_id,
+        name=f"prefer-{i}",
+        direction=bgp_pb.ROUTE_POLICY_DIRECTION_EXPORT
+        if i % 2
+        else bgp_pb.ROUTE_POLICY_DIRECTION_IMPORT,
+        priority=i - 1,
+    )
+    last = made.statements.add(seq=30, action=bgp_pb.ROUTE_POLICY_ACTION_DENY)
+    last.match.as_path = "_64999_"
+    first = made.statements.add(seq=10, action=bgp_pb.ROUTE_POLICY_ACTION_PERMIT)
+    first.match.prefix, first.match.ge, first.match.le = "fd00:abcd:1::/64", 96, 128
+    first.match.peer_id = "p-0"
+    first.set.local_pref = 200 + variant
+    second = made.statements.add(seq=20, action=bgp_pb.ROUTE_POLICY_ACTION_PERMIT)
+    second.match.community = "65000:100"
+    second.set.med = 0
+    second.set.communities.extend(["65000:7", "65000:1:2"])
+    second.set.communities_additive = True
+    second.set.as_path_prepend.extend([65001, 65001])
+    return made
+
+
+def routed(hub: bool = True) -> pb.DesiredState:
+    """An iBGP network with neighbours, two virtual IPs, a policy of its own, one of the account."""
+    return state(
+        networks=[network(hub=hub, ibgp=True)],
+        virtual_ips=[virtual_ip(0), virtual_ip(1, variant=1)],
+        instances=[bgp(["p-0", "p-1"], hub=hub)],
+        policies=[policy(0), policy(1, "")],
+    )
+
+
 def state(
     revision: int = 1,
     networks: list[pb.Network] | None = None,
@@ -117,6 +198,9 @@ def state(
     tags: Sequence[firewall_pb.FirewallTag] = (),
     rules: Sequence[firewall_pb.FirewallRule] = (),
     mappings: Sequence[port_mapping_pb.PortMapping] = (),
+    virtual_ips: Sequence[virtual_ip_pb.VirtualIp] = (),
+    instances: Sequence[bgp_pb.BgpInstance] = (),
+    policies: Sequence[bgp_pb.RoutePolicy] = (),
 ) -> pb.DesiredState:
     """A small valid state: one network, two peers, one path."""
     return pb.DesiredState(
@@ -128,6 +212,9 @@ def state(
         firewall_tags=tags,
         firewall_rules=rules,
         port_mappings=mappings,
+        virtual_ips=virtual_ips,
+        bgp_instances=instances,
+        route_policies=policies,
     )
 
 
@@ -138,6 +225,9 @@ Resource = (
     | firewall_pb.FirewallTag
     | firewall_pb.FirewallRule
     | port_mapping_pb.PortMapping
+    | virtual_ip_pb.VirtualIp
+    | bgp_pb.BgpInstance
+    | bgp_pb.RoutePolicy
 )
 Resources = dict[tuple[service_pb.ResourceKind, str], Resource]
 
@@ -156,6 +246,12 @@ def resources(message: pb.DesiredState) -> Resources:
         found[service_pb.RESOURCE_KIND_FIREWALL_RULE, rule_.id] = rule_
     for mapping_ in message.port_mappings:
         found[service_pb.RESOURCE_KIND_PORT_MAPPING, mapping_.id] = mapping_
+    for virtual_ip_ in message.virtual_ips:
+        found[service_pb.RESOURCE_KIND_VIRTUAL_IP, virtual_ip_.id] = virtual_ip_
+    for instance in message.bgp_instances:
+        found[service_pb.RESOURCE_KIND_BGP_INSTANCE, instance.id] = instance
+    for policy_ in message.route_policies:
+        found[service_pb.RESOURCE_KIND_ROUTE_POLICY, policy_.id] = policy_
     return found
 
 
@@ -218,6 +314,12 @@ def delta(before: pb.DesiredState, after: pb.DesiredState) -> service_pb.Delta:
                 message.upserts.firewall_rules.append(resource)
             case port_mapping_pb.PortMapping():
                 message.upserts.port_mappings.append(resource)
+            case virtual_ip_pb.VirtualIp():
+                message.upserts.virtual_ips.append(resource)
+            case bgp_pb.BgpInstance():
+                message.upserts.bgp_instances.append(resource)
+            case bgp_pb.RoutePolicy():
+                message.upserts.route_policies.append(resource)
     return message
 
 
@@ -236,7 +338,7 @@ def _membership(
 
 
 def chunks(message: pb.DesiredState) -> list[service_pb.SnapshotChunk]:
-    """A snapshot of four chunks: networks, peers, paths, and what filters and translates."""
+    """A snapshot of five chunks: networks, peers, paths, what filters, and what routes."""
     parts = [
         pb.DesiredState(revision=message.revision, node=message.node, networks=message.networks),
         pb.DesiredState(revision=message.revision, peers=message.peers),
@@ -246,6 +348,12 @@ def chunks(message: pb.DesiredState) -> list[service_pb.SnapshotChunk]:
             firewall_tags=message.firewall_tags,
             firewall_rules=message.firewall_rules,
             port_mappings=message.port_mappings,
+        ),
+        pb.DesiredState(
+            revision=message.revision,
+            virtual_ips=message.virtual_ips,
+            bgp_instances=message.bgp_instances,
+            route_policies=message.route_policies,
         ),
     ]
     made = [
