@@ -154,6 +154,10 @@ class ControlServer:
                 await writer.drain()
         except (TimeoutError, ConnectionError) as error:
             log.info("control.client_gone", reason=str(error) or type(error).__name__)
+        except asyncio.CancelledError:
+            # `close` ends what is under way. Nobody awaits this task, and asyncio would print a
+            # traceback of a cancelled one (StreamReaderProtocol.connection_made, Python 3.11).
+            log.info("control.question_dropped")
         finally:
             writer.close()
 

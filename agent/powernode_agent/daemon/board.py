@@ -13,6 +13,7 @@ from typing import Final
 
 from powernode_agent.daemon.firewalls import Shadows
 from powernode_agent.daemon.intake import Intake
+from powernode_agent.daemon.mappings import MappingWarnings
 from powernode_agent.model.status import AgentStatus, NodeStatus, Result, SubsystemOutcome
 from powernode_agent.netlink.dispatcher import Netlink
 from powernode_agent.paths.prober import Prober
@@ -60,6 +61,7 @@ class Board:
         self._observations = links
         self._times = times
         self._shadows = Shadows()
+        self._mappings = MappingWarnings()
         self.link_state: LinkState | None = None
         self.purged_at: float | None = None
         """Seconds since the epoch; None: not purged."""
@@ -89,7 +91,10 @@ class Board:
             seen=self._observations(),
             outcomes=(*self._own_outcomes(wall), *engine.ledger.listed()),
             endpoint_candidates=endpoint_candidates(engine.state, self._addresses()),
-            warnings=tuple(self._shadows.warnings(engine.filters, wall)),
+            warnings=(
+                *self._shadows.warnings(engine.filters, wall),
+                *self._mappings.warnings(engine.state, engine.outvoted, wall),
+            ),
         )
 
     def _own_outcomes(self, wall: float) -> Iterable[SubsystemOutcome]:

@@ -22,6 +22,7 @@ from powernode_agent.firewall.blocks import blocks
 from powernode_agent.firewall.members import disjoint
 from powernode_agent.firewall.render import EGRESS, INGRESS, Side, TagSets, Writer, digest
 from powernode_agent.firewall.shadow import Shadow, shadowed
+from powernode_agent.firewall.verdict import rules_of
 from powernode_agent.model.firewall import (
     FirewallAction,
     FirewallDirection,
@@ -130,8 +131,8 @@ def _chains(
 ) -> tuple[Mapping[str, RulesetObject], Mapping[Hook, tuple[Line, ...]], tuple[Shadow, ...]]:
     network = state.network
     writer = Writer(prefix, names)
-    ingress = _of(state, FirewallDirection.INGRESS)
-    egress = _of(state, FirewallDirection.EGRESS)
+    ingress = rules_of(state, FirewallDirection.INGRESS)
+    egress = rules_of(state, FirewallDirection.EGRESS)
     policy = network.firewall_policy
     filters_in = bool(ingress) or policy.ingress is not FirewallAction.ACCEPT
     filters_out = bool(egress) or policy.egress is not FirewallAction.ACCEPT
@@ -167,7 +168,7 @@ def _chains(
     hook(Hook.FORWARD_INGRESS, arriving, "forward", _foreign_links(writer, others) + into)
     if out:
         hooks[Hook.FORWARD_EGRESS] = (Line(f"{leaving} goto {prefix}out"),)
-    if network.interface.forwards and mtu is not None:
+    if network.interface.forwards:
         hooks[Hook.CLAMP] = _clamp(arriving, leaving, mtu)
     if writer.objects:
         _endings(writer)
@@ -179,16 +180,6 @@ def _chains(
         *shadowed(egress, FirewallDirection.EGRESS),
     )
     return writer.objects, hooks, shadows
-
-
-def _of(state: NetworkState, direction: FirewallDirection) -> list[FirewallRule]:
-    """The rules of one direction, in the order in which they match."""
-    rules = (
-        rule
-        for rule in state.firewall_rules.values()
-        if rule.direction in (direction, FirewallDirection.BOTH)
-    )
-    return sorted(rules, key=lambda rule: rule.order)
 
 
 def _direction(
@@ -234,12 +225,15 @@ def _foreign_links(writer: Writer, others: Sequence[Network]) -> list[Line]:
     return [Line(f"oifname {_any_of(links)} {writer.drop}")] if links else []
 
 
-def _clamp(arriving: str, leaving: str, mtu: int) -> tuple[Line, ...]:
+def _clamp(arriving: str, leaving: str, mtu: int | None) -> tuple[Line, ...]:
     """TCP over the link never needs more than fits (the kernel only ever lowers the option): towards it
-    by the route's MTU, which knows of smaller paths; from it by the link's own."""
+    by the route's MTU, which knows of smaller paths; from it by the link's own, once that is known."""
     syn = "tcp flags & (syn|rst) == syn tcp option maxseg size set"
+    towards = Line(f"{leaving} {syn} rt mtu")
+    if mtu is None:
+        return (towards,)
     return (
-        Line(f"{leaving} {syn} rt mtu"),
+        towards,
         Line(f"{arriving} meta nfproto ipv6 {syn} {mtu - _IPV6_OVERHEAD}"),
         Line(f"{arriving} meta nfproto ipv4 {syn} {mtu - _IPV4_OVERHEAD}"),
     )

@@ -146,9 +146,12 @@ class Ruleset:
                 if remember and self._standing is not None:
                     self._standing[key] = fragment  # so that the next comparison is by identity
                 continue
-            lines = described(before, fragment)
             if standing is None:
-                lines = (f"replace table {FULL_NAME}", *lines)
+                # One thing to say and to count, however much there is in it.
+                count = len(fragment.objects)
+                lines: tuple[str, ...] = (f"replace table {FULL_NAME}: {count} sets and chains",)
+            else:
+                lines = described(before, fragment)
             changes.append(
                 Change(
                     key.room,

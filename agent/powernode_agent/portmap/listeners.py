@@ -2,7 +2,8 @@
 
 Not over sock_diag, which would filter in the kernel: its UDP half is a module that not every kernel
 has. A table of TCP begins with what listens, so reading ends at the first line that does not; that of
-UDP is as long as there are sockets.
+UDP is as long as there are sockets. Only whether a wildcard IPv6 socket takes IPv4 too does not stand
+there, and is asked of sock_diag for those few; where it cannot tell, it is taken that it does.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from powernode_agent.model.port_mapping import MappingProtocol
 from powernode_agent.model.values import Address
 from powernode_agent.portmap.clashes import Listener
 from powernode_agent.portmap.errors import PortMapError
+from powernode_agent.portmap.socket_diag import takes_ipv6_only
 
 NETWORK: Final = Path("/proc/thread-self/net")
 """Of the calling thread's network namespace; /proc/net is that of the whole process."""
 _LISTEN: Final = "0A"
 _UNCONNECTED: Final = "07"
+_ANY: Final = IPv6Address("::")
 
 
 def read_listeners(
@@ -36,7 +39,9 @@ def read_listeners(
         for name in (protocol.value, f"{protocol.value}6"):
             for address, port in _sockets(tables / name, state):
                 if (protocol, port) in wanted:
-                    found.add(Listener(protocol, address, port))
+                    # Several sockets may share a port: one that takes IPv4 too is enough.
+                    ipv6_only = address == _ANY and takes_ipv6_only(protocol, port)
+                    found.add(Listener(protocol, address, port, ipv6_only))
     return frozenset(found)
 
 

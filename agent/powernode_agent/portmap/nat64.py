@@ -58,11 +58,13 @@ class Nat64:
         """Whether one runs without the link, which somebody deleted; None: not looked yet."""
         self._error: AgentError | None = None
         """Why the last change failed; until one succeeds, or nothing is left to be changed."""
+        self._pids: tuple[int, ...] = ()
+        self._stopped: AgentError | None = None
 
     @property
     def error(self) -> AgentError | None:
         """What keeps it from running; None: nothing that is known."""
-        return self._error
+        return self._stopped or self._error
 
     @property
     def ready(self) -> bool:
@@ -73,12 +75,14 @@ class Nat64:
     def observe(self) -> None:
         """Look whose the link is, where that is not known; the mirror tells everything else."""
         link = self._kernel.link_by_name(LINK)
+        self._stopped = None
         if link is None:
             if self._lost is None or self._known is not None:
                 self._lost = bool(self._running())
             self._known = None
             return
         if self._known is not None and self._known[0] == link.index:
+            self._look_if_stopped()
             return
         running = self._running() if link.kind == _KIND else []
         if not running:
@@ -92,7 +96,22 @@ class Nat64:
             )
             return
         self._known = (link.index, all(each.configuration.name == FILE_NAME for each in running))
+        self._pids = tuple(each.pid for each in running)
         self._error = None
+        self._look_if_stopped()
+
+    def _look_if_stopped(self) -> None:
+        """Nobody tells of that, and nothing else shows it. Who stopped it may have a reason, so it is
+        not started again."""
+        for pid in self._pids:
+            if processes.is_stopped(pid):
+                self._stopped = PortMapError(
+                    "the NAT64 is stopped, and translates nothing",
+                    which=f"{self._program}, process {pid}",
+                    value="state T (stopped)",
+                    expected="a running process",
+                    action=f"let it go on: kill -CONT {pid}",
+                )
 
     def plan(self, *, wanted: bool, remember: bool = True) -> list[Change]:
         """What leads to its running, or to its being away; nothing for a link that is not ours.
@@ -203,6 +222,7 @@ class Nat64:
                 action="see why: journalctl -t tayga; it needs /dev/net/tun and CAP_NET_ADMIN",
             )
         self._known = (link.index, True)
+        self._pids = tuple(each.pid for each in self._running())
         await self._set_up()
 
     async def _set_up(self) -> None:

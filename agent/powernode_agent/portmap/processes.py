@@ -16,14 +16,18 @@ from typing import Final
 
 PROC: Final = Path("/proc")
 _ENDED: Final = frozenset("ZXx")
+_STOPPED: Final = frozenset("Tt")
+"""States of /proc/PID/stat, proc(5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translator:
-    """A running tayga of ours, and the configuration it was started with."""
+    """A tayga of ours, the configuration it was started with, and whether somebody stopped it
+    (SIGSTOP, a debugger): then it holds its link, and translates nothing."""
 
     pid: int
     configuration: Path
+    stopped: bool = False
 
 
 def find(program: str, directory: Path, prefix: str) -> list[Translator]:
@@ -46,8 +50,15 @@ def find(program: str, directory: Path, prefix: str) -> list[Translator]:
             for argument in (entry / "cmdline").read_bytes().split(b"\0"):
                 path = Path(os.fsdecode(argument))
                 if path.parent == directory and path.name.startswith(prefix):
-                    found.append(Translator(int(entry.name), path))
+                    found.append(Translator(int(entry.name), path, state in _STOPPED))
     return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody stopped this process; one that is gone is not stopped."""
+    with suppress(OSError):
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] in _STOPPED
+    return False
 
 
 def end(translator: Translator, *, force: bool) -> None:

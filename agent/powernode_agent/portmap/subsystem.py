@@ -21,7 +21,7 @@ from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, Por
 from powernode_agent.model.ruleset import Fragment
 from powernode_agent.model.status import PortMappingStatus, Result
 from powernode_agent.model.values import NetworkId
-from powernode_agent.portmap.clashes import Listener, find_clashes
+from powernode_agent.portmap.clashes import Clashes, Listener, find_clashes
 from powernode_agent.portmap.compile import Flow, MappedNetwork
 from powernode_agent.portmap.conntrack import forget
 from powernode_agent.portmap.errors import PortMapError
@@ -60,8 +60,7 @@ class PortMaps:
         self._listeners = listeners
         self._nat64 = Nat64(kernel, sysctls, runtime, self.name, tayga)
         self._memory = Memory(runtime / "port-mappings.json")
-        self._seen: tuple[DesiredState, frozenset[Listener]] | None = None
-        self._refused: Mapping[PortMappingId, AgentError] = {}
+        self._clashes = Clashes()
         self._incoming: Mapping[IPv4Address, frozenset[str]] = {}
         self._settings_error: AgentError | None = None
         self._settled: dict[NetworkId, Translations] | None = None
@@ -91,18 +90,26 @@ class PortMaps:
             listeners = self._listeners({(each.protocol, each.external_port) for each in mappings})
         except AgentError as error:
             return error
-        if self._seen is None or self._seen[0] is not state or self._seen[1] != listeners:
-            self._seen = (state, listeners)
-            found = find_clashes(state.networks.values(), listeners)
-            if _told(found) != _told(self._refused):
-                self._refused = found
+        found = find_clashes(state.networks.values(), listeners, self._in_force())
+        if not found.same(self._clashes):
+            self._clashes = found
         return None
+
+    def _in_force(self) -> frozenset[Flow]:
+        """The external sides that are mapped, also by an agent before this one."""
+        settled = self._memory.read() if self._settled is None else self._settled
+        return frozenset(sent for pairs in settled.values() for sent in pairs)
 
     @property
     def refused(self) -> Mapping[PortMappingId, AgentError]:
         """Mappings that are not to be applied, for `compile_mappings`; the same object as long as
         nothing changed about them."""
-        return self._refused
+        return self._clashes.refused
+
+    @property
+    def outvoted(self) -> Mapping[PortMappingId, Listener]:
+        """Services of this host that get nothing, because a mapping had their port before them."""
+        return self._clashes.outvoted
 
     # What is done.
 
@@ -211,8 +218,8 @@ class PortMaps:
 
     def _error_of(self, mapping: PortMapping, target: MappedNetwork | None) -> AgentError | None:
         """What keeps this very mapping from working."""
-        if mapping.id in self._refused:
-            return self._refused[mapping.id]
+        if mapping.id in self.refused:
+            return self.refused[mapping.id]
         if target is not None and mapping.id in target.by_nat64 and self._nat64.error is not None:
             return self._nat64.error
         outside = mapping.external_address
@@ -251,7 +258,3 @@ def _changed(
     changed = {sent: sent for sent in old.keys() - new.keys()}
     changed |= {sent: to for sent, to in new.items() if old.get(sent) != to}
     return changed
-
-
-def _told(errors: Mapping[PortMappingId, AgentError]) -> dict[PortMappingId, str]:
-    return {id_: str(error) for id_, error in errors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import shutil
 import socket
 import stat
@@ -200,20 +201,33 @@ async def test_a_local_service_keeps_its_port_and_the_mapping_says_whose_it_is(
     assert "ss -ulnp" in statuses["udp"].message
 
 
-async def test_a_service_that_comes_later_gets_its_port_and_gives_it_back(
-    world: World, hub: Hub
-) -> None:
+async def test_a_service_that_comes_later_does_not_end_the_mapping(world: World, hub: Hub) -> None:
+    """Any local user may listen above 1023; nor does it after a restart of the agent."""
     world.serve("server", SERVER6, 8443)
     await hub.bring(V6)
-    assert world.connect("client", CLIENT6, HUB6).heard().startswith("server")
     with world.socket("hub", HUB6, 443, TCP) as listener:
         listener.listen()
+        await hub.bring(V6)
+        assert (await hub.statuses())["v6"].result is Result.OK
+        assert [str(each) for each in hub.room.outvoted.values()] == [f"[{HUB6}]:443"]
+        again = Hub(hub.runtime)
+        await again.start()
+        try:
+            await again.bring(V6)
+            assert await again.all_fine()
+            assert again.room.outvoted.keys() == {V6.id}
+        finally:
+            await again.close()
+        assert world.connect("client", CLIENT6, HUB6).heard().startswith("server")
+        # Taken away and asked for anew, it is a new one, and the service keeps its port.
+        await hub.bring()
         await hub.bring(V6)
         assert (await hub.statuses())["v6"].result is Result.ERROR
         world.connect("client", CLIENT6, HUB6)
         assert listener.accept()[1][0] == CLIENT6
     await hub.bring(V6)
     assert world.connect("client", CLIENT6, HUB6).heard().startswith("server")
+    assert not hub.room.outvoted
 
 
 @pytest.mark.parametrize("removed", [V6, V4, NAT64], ids=lambda each: each.id)
@@ -376,6 +390,23 @@ async def test_a_killed_tayga_is_started_again_and_flows_go_on(world: World, hub
     lines = await hub.bring(NAT64)
     assert lines == [f"portmap: start NAT64: tayga on {NAT64_LINK}"]
     assert flow.ask("after") == "after"
+    assert await hub.all_fine()
+
+
+async def test_a_stopped_tayga_is_told_and_not_touched(world: World, hub: Hub) -> None:
+    await hub.bring(NAT64)
+    (running,) = taygas(hub)
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        until(lambda: processes.is_stopped(running.pid), "tayga to stop")
+        assert await hub.bring(NAT64) == []
+        status = (await hub.statuses())["nat64"]
+        assert status.result is Result.ERROR
+        assert f"kill -CONT {running.pid}" in status.message
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+    until(lambda: not processes.is_stopped(running.pid), "tayga to go on")
+    assert await hub.bring(NAT64) == []
     assert await hub.all_fine()
 
 

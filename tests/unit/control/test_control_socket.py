@@ -315,6 +315,27 @@ async def test_a_handler_may_close_the_server_and_still_answer(path: Path) -> No
     assert not list(path.parent.glob("*.sock"))
 
 
+async def test_a_question_under_way_at_the_end_is_dropped_without_a_word(path: Path) -> None:
+    """SIGTERM while a plan is computed: no traceback in the log of a daemon that ends as told."""
+    began, complaints = asyncio.Event(), list[Mapping[str, object]]()
+
+    async def endless(_: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        began.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    server = ControlServer(path, {"plan": endless})
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"verb": "plan"}\n')
+    await began.wait()
+    await server.close(grace=0.0)
+    assert await reader.read() == b""
+    writer.close()
+    assert complaints == []
+
+
 async def test_too_many_connections_are_turned_away(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from powernode_agent.model.network import Interface, Network, NodeKey, PeerRole,
 from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, PortMappingId
 from powernode_agent.model.values import NetworkId, PeerId
 from powernode_agent.portmap.clashes import Listener, find_clashes
+from powernode_agent.portmap.compile import Flow
 
 NET = NetworkId("net-core")
 TCP, UDP = MappingProtocol.TCP, MappingProtocol.UDP
@@ -38,7 +39,8 @@ def mapping(external: str, internal: str = "fd00:1::2") -> PortMapping:
 
 
 def clash(one: PortMapping, *listeners: Listener, network: Network = NETWORK) -> str:
-    found = find_clashes([NetworkState(network, port_mappings={one.id: one})], listeners)
+    state = NetworkState(network, port_mappings={one.id: one})
+    found = find_clashes([state], listeners, ()).refused
     return str(found[one.id]) if one.id in found else ""
 
 
@@ -61,8 +63,26 @@ def test_a_listener_holds_its_address_or_all_of_its_family(
 ) -> None:
     one = mapping(external)
     assert bool(clash(one, Listener(TCP, ip_address(listener), 443))) is held
+    if listener == "::":
+        only_ipv6 = Listener(TCP, ip_address(listener), 443, ipv6_only=True)
+        assert bool(clash(one, only_ipv6)) is (":" in external)
     assert not clash(one, Listener(UDP, ip_address(listener), 443))
     assert not clash(one, Listener(TCP, ip_address(listener), 444))
+
+
+@pytest.mark.parametrize("mapped", [443, 444])
+def test_who_listens_on_a_port_that_is_mapped_already_does_not_end_the_mapping(mapped: int) -> None:
+    """Any local user may listen above 1023."""
+    one, listener = mapping("203.0.113.5"), Listener(TCP, ip_address("0.0.0.0"), 443)  # noqa: S104
+    in_force = {Flow(TCP, one.external_address, mapped)}
+    state = NetworkState(NETWORK, port_mappings={one.id: one})
+    found = find_clashes([state], [listener], in_force)
+    if mapped == 443:
+        assert (found.refused, found.outvoted) == ({}, {one.id: listener})
+    else:
+        assert (list(found.refused), found.outvoted) == ([one.id], {})
+    assert found.same(find_clashes([state], [listener], in_force))
+    assert not found.same(find_clashes([state], [], in_force))
 
 
 def test_the_error_names_mapping_port_listener_and_the_command() -> None:

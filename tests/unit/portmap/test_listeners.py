@@ -74,5 +74,21 @@ def test_sockets_of_this_machine_are_found_while_they_listen(address: str) -> No
     assert read_listeners(wanted) == set()
 
 
+@pytest.mark.parametrize("only", [True, False])
+def test_a_wildcard_ipv6_socket_is_known_by_what_it_asked_for(only: bool) -> None:
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tcp,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp,
+    ):
+        for sock in (tcp, udp):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+            sock.bind(("::", 0))
+        tcp.listen()
+        ports = {TCP: tcp.getsockname()[1], UDP: udp.getsockname()[1]}
+        for protocol, port in ports.items():
+            wanted = Listener(protocol, ip_address("::"), port, ipv6_only=only)
+            assert read_listeners({(protocol, port)}) == {wanted}
+
+
 def test_without_mappings_nothing_is_read(tmp_path: Path) -> None:
     assert read_listeners((), tmp_path / "not-there") == frozenset()
