@@ -7,6 +7,7 @@ of single connections only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from powernode_agent.firewall.blocks import prefixes_of
@@ -41,10 +42,15 @@ def rules_of(state: NetworkState, direction: FirewallDirection) -> list[Firewall
 
 
 def leaving(
-    state: NetworkState, destination: Address, protocol: FirewallProtocol, port: int
+    state: NetworkState,
+    egress: Sequence[FirewallRule],
+    destination: Address,
+    protocol: FirewallProtocol,
+    port: int,
 ) -> Verdict:
-    """The verdict on a new connection that leaves by the network's link. `protocol`: TCP or UDP."""
-    for rule in rules_of(state, FirewallDirection.EGRESS):
+    """The verdict on a new connection that leaves by the network's link. `egress`: its `rules_of` that
+    direction, which take a while to order. `protocol`: TCP or UDP."""
+    for rule in egress:
         if rule.protocol not in (protocol, FirewallProtocol.ANY):
             continue
         ports = rule.port_range
