@@ -40,6 +40,7 @@ fi
 # Firewall and port mappings; and those that lead from IPv4 outside to IPv6 inside.
 command -v nft >/dev/null || missing+=(nftables)
 command -v tayga >/dev/null || missing+=(tayga)
+[ -x /usr/lib/frr/bgpd ] || missing+=(frr)
 if [ ${#missing[@]} -gt 0 ]; then
     if [ -z "$root" ] && command -v apt-get >/dev/null; then
         say "apt packages: ${missing[*]}"

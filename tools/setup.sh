@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PACKAGES=(wireguard-go wireguard-tools iproute2 iputils-ping nftables conntrack tayga tcpdump procps python3-venv)
+PACKAGES=(wireguard-go wireguard-tools iproute2 iputils-ping nftables conntrack tayga frr tcpdump procps python3-venv)
 if [ "${1:-}" = --kernel ]; then
     PACKAGES+=(qemu-system-x86 kmod)
     # Debian 12 ships virtiofsd with QEMU's common files; later releases have a package of that name.

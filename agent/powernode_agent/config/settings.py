@@ -80,6 +80,26 @@ class WireguardSettings:
     wireguard_go: str = "wireguard-go"
 
 
+class FrrSupervisor(Enum):
+    """Who starts and ends FRR's daemons. AUTO: systemd where it runs, else the agent."""
+
+    AUTO = "auto"
+    SYSTEMD = "systemd"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class FrrSettings:
+    """`adopt`: take over a frr.conf that somebody else wrote. `programs`: where the daemons are; `run`:
+    their sockets; `config`: frr.conf and the daemons file."""
+
+    adopt: bool = False
+    supervisor: FrrSupervisor = FrrSupervisor.AUTO
+    programs: Path = Path("/usr/lib/frr")
+    run: Path = Path("/run/frr")
+    config: Path = Path("/etc/frr")
+
+
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
     """`interval_s`: seconds between full reports; changes are reported at once."""
@@ -131,6 +151,7 @@ class Settings:
     platform: PlatformSettings
     node: NodeSettings
     wireguard: WireguardSettings = field(default_factory=WireguardSettings)
+    frr: FrrSettings = field(default_factory=FrrSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
@@ -231,6 +252,7 @@ def _parse(root: Table, source: Path | None, hostname: Callable[[], str]) -> Set
     platform = root.section("platform")
     node = root.section("node")
     wireguard = root.section("wireguard")
+    frr = root.section("frr")
     report = root.section("report")
     reconcile = root.section("reconcile")
     metrics = root.section("metrics")
@@ -255,6 +277,15 @@ def _parse(root: Table, source: Path | None, hostname: Callable[[], str]) -> Set
             ),
             wireguard_go=wireguard.text("wireguard_go", "wireguard-go", empty=False),
         ),
+        frr=FrrSettings(
+            adopt=frr.boolean("adopt", False),
+            supervisor=FrrSupervisor(
+                frr.choice("supervisor", "auto", [each.value for each in FrrSupervisor])
+            ),
+            programs=frr.path("programs", FrrSettings().programs),
+            run=frr.path("run", FrrSettings().run),
+            config=frr.path("config", FrrSettings().config),
+        ),
         report=ReportSettings(report.number("interval_s", 30.0, 1, 3600)),
         reconcile=ReconcileSettings(
             safety_interval_s=reconcile.number("safety_interval_s", 60.0, 1, 3600),
@@ -272,7 +303,7 @@ def _parse(root: Table, source: Path | None, hostname: Callable[[], str]) -> Set
         ),
     )
     for table in (
-        root, platform, node, wireguard, report, reconcile, metrics, log, directories,
+        root, platform, node, wireguard, frr, report, reconcile, metrics, log, directories,
     ):  # fmt: skip
         table.refuse_unknown()
     if settings.node.desired_state_file and settings.platform.address:

@@ -54,6 +54,13 @@ class Table:
             raise self.error(key, value, "one of " + ", ".join(allowed))
         return value
 
+    def boolean(self, key: str, default: bool) -> bool:
+        """true or false."""
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, value, "true or false")
+        return value
+
     def number(self, key: str, default: float, low: float, high: float) -> float:
         """A number from `low` to `high`."""
         value = self._take(key, default)

@@ -6,8 +6,12 @@ import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from powernode_agent.config import Settings
+from powernode_agent.config import FrrSupervisor, Settings
+from powernode_agent.frr.service import FrrService
+from powernode_agent.frr.supervised import Places, Supervised
+from powernode_agent.frr.unit import SystemdUnit
 from powernode_agent.links.subsystem import Links
 from powernode_agent.links.sysctl import ProcSysctls
 from powernode_agent.netlink.dispatcher import Netlink
@@ -22,8 +26,13 @@ from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.store.identity import IdentityStore
 from powernode_agent.store.keyring import Keyring
 from powernode_agent.store.last_known_good import LastKnownGood
+from powernode_agent.virtual_ip.holding import Now
+from powernode_agent.virtual_ip.subsystem import VirtualIps
 from powernode_agent.wireguard.choose import choose_backend
 from powernode_agent.wireguard.subsystem import Wireguard
+
+SYSTEMD_RUNS: Final = Path("/run/systemd/system")
+"""sd_booted(3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class Parts:
     links: Links
     ruleset: Ruleset
     portmaps: PortMaps
+    virtual_ips: VirtualIps
+    frr: FrrService
     watch: Watch
     keyring: Keyring
     identities: IdentityStore
@@ -54,6 +65,17 @@ def last_known_good(settings: Settings) -> LastKnownGood:
 def seal_file(settings: Settings) -> SealFile:
     """Where it is noted what the nftables table looks like."""
     return SealFile(settings.directories.state / "nftables-seal.json")
+
+
+def frr_service(settings: Settings) -> FrrService:
+    """FRR of this node, under whoever starts and ends its daemons here."""
+    frr = settings.frr
+    places = Places(frr.programs, frr.run, frr.config)
+    by_systemd = frr.supervisor is FrrSupervisor.SYSTEMD or (
+        frr.supervisor is FrrSupervisor.AUTO and SYSTEMD_RUNS.is_dir()
+    )
+    daemons = SystemdUnit(places) if by_systemd else Supervised(places)
+    return FrrService(places, daemons, adopt=frr.adopt)
 
 
 def watch_of(worker: Worker) -> Watch:
@@ -96,6 +118,8 @@ async def assemble(settings: Settings, stack: AsyncExitStack) -> Parts:
         links=Links(netlink, sysctls),
         ruleset=ruleset,
         portmaps=PortMaps(netlink, sysctls, settings.directories.run, ruleset.packets),
+        frr=frr_service(settings),
+        virtual_ips=VirtualIps(netlink, lambda: Now(time.time(), time.monotonic())),
         watch=watch,
         keyring=Keyring(state / "keys"),
         identities=identity_store(settings),

@@ -33,6 +33,7 @@ from powernode_agent.daemon.handlers import handlers
 from powernode_agent.daemon.identities import NotedIdentities
 from powernode_agent.daemon.intake import Intake
 from powernode_agent.daemon.link import PlatformLink, source_of
+from powernode_agent.daemon.routes import evidence, held, with_announcements
 from powernode_agent.daemon.teardown import tear_down
 from powernode_agent.errors import AgentError
 from powernode_agent.model.desired_state import DesiredState
@@ -58,6 +59,7 @@ from powernode_agent.reconcile.engine import Engine, Pass, Rooms, Times
 from powernode_agent.reconcile.ledger import PORTMAP
 from powernode_agent.reconcile.triggers import Trigger, foremost
 from powernode_agent.report.build import Observations
+from powernode_agent.routing.subsystem import Routing
 from powernode_agent.wire.file_format import parse_state
 from powernode_agent.wire.replica import Replica
 
@@ -143,11 +145,20 @@ class Service:
             settings.reconcile.poll_interval_ms / 1000,
             settings.reconcile.safety_interval_s,
         )
+        self._routing = Routing(
+            parts.frr,
+            settings.frr.run,
+            lambda: held(parts.virtual_ips.readings),
+            time.monotonic,
+            lambda: self.engine.trigger(Trigger.ROUTING),
+        )
         rooms = Rooms(
             parts.wireguard,
             parts.links,
             parts.ruleset,
             parts.portmaps,
+            parts.virtual_ips,
+            self._routing,
             self._prober,
             parts.netlink,
             parts.keyring,
@@ -212,6 +223,7 @@ class Service:
             "engine": self.engine.run(),
             "last-known-good": self._intake.keep_saved(),
             "source": self._link.source.run(self._intake),
+            "routing": self._routing.run(),
         }
         if self._link.reporter is not None:
             work["reporter"] = self._link.reporter.run()
@@ -253,7 +265,9 @@ class Service:
         await self._intake.stop_saving()
         async with self.engine.halted():
             parts = self._parts
-            return await tear_down(self._settings, parts.netlink, parts.ruleset, parts.portmaps)
+            return await tear_down(
+                self._settings, parts.netlink, parts.ruleset, parts.portmaps, parts.frr
+            )
 
     # What the rooms tell.
 
@@ -379,5 +393,11 @@ class Service:
                 self.engine.mapped,
                 self.engine.mapping_stands,
                 self.engine.ledger.failing(PORTMAP),
+            ),
+            virtual_ips=with_announcements(self._parts.virtual_ips.readings, self._routing),
+            bgp_sessions={}
+            if state is None
+            else self._routing.sessions(
+                state, evidence(state, self._prober.readings(), self._routing)
             ),
         )

@@ -15,7 +15,10 @@ import structlog
 
 from powernode_agent.config import Settings
 from powernode_agent.control.server import ControlServer
-from powernode_agent.daemon.assembly import last_known_good, seal_file, watch_of
+from powernode_agent.daemon.assembly import frr_service, last_known_good, seal_file, watch_of
+from powernode_agent.errors import AgentError
+from powernode_agent.frr.errors import FrrError
+from powernode_agent.frr.service import FrrService
 from powernode_agent.links.sysctl import ProcSysctls
 from powernode_agent.model.values import ALIAS_PREFIX, LINK_PREFIX
 from powernode_agent.netlink.dispatcher import Netlink
@@ -45,22 +48,32 @@ async def purge(settings: Settings) -> list[str]:
         stack.callback(worker.close)
         ruleset = Ruleset(worker, seal_file(settings), watch_of(worker), time.monotonic)
         portmaps = PortMaps(netlink, ProcSysctls(), settings.directories.run, ruleset.packets)
-        return await tear_down(settings, netlink, ruleset, portmaps)
+        return await tear_down(settings, netlink, ruleset, portmaps, frr_service(settings))
 
 
 async def tear_down(
-    settings: Settings, netlink: Netlink, ruleset: Ruleset, portmaps: PortMaps
+    settings: Settings,
+    netlink: Netlink,
+    ruleset: Ruleset,
+    portmaps: PortMaps,
+    frr: FrrService,
 ) -> list[str]:
     """Remove our links, our nftables table and the last-known-good state; wireguard-go ends with its
-    link. The table goes after the links: until then it guards them."""
+    link. FRR goes first, so that neighbours are told; the table goes after the links: until then it
+    guards them."""
     removed: list[str] = []
+    failure: AgentError | None = None
+    try:
+        if await frr.give_back():
+            removed.append("removed our configuration of FRR")
+    except FrrError as error:
+        failure = error
     for index, link in list(netlink.links().items()):
         ours = link.name.startswith(LINK_PREFIX) and link.alias.startswith(ALIAS_PREFIX)
         if not ours or link.kind not in OUR_KINDS:
             continue
         await netlink.delete_link(index)
         removed.append(f"removed link {link.name} with its addresses, routes and peers")
-    failure: NftablesError | None = None
     try:
         if await ruleset.purge():
             removed.append(f"removed nftables table {FULL_NAME}")
@@ -69,7 +82,7 @@ async def tear_down(
         log.info("purge.no_nftables")
     except NftablesError as error:
         # The rest does not hang on it and goes all the same; then it is said.
-        failure = error
+        failure = failure or error
     removed += await portmaps.purge()
     if last_known_good(settings).forget():
         removed.append("removed the last-known-good state")

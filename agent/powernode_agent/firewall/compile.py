@@ -210,9 +210,10 @@ def _control(network: Network, prefix: str, side: Side) -> list[Line]:
 
 
 def _foreign_addresses(writer: Writer, others: Sequence[Network]) -> list[Line]:
-    """A host answers for any of its addresses on any link; another overlay's are not for this one."""
-    own: list[str] = [str(other.interface.address) for other in others]
-    own_ipv4 = [str(o.interface.overlay_ipv4) for o in others if o.interface.overlay_ipv4]
+    """A host answers for any of its addresses on any link; another overlay's are not for this one. By
+    prefix, and so whatever virtual IPs the host comes to hold."""
+    own: list[str] = [str(other.prefix) for other in others]
+    own_ipv4 = [str(o.overlay_ipv4_prefix) for o in others if o.overlay_ipv4_prefix]
     lines: list[Line] = []
     for family, addresses in (("ip6", own), ("ip", own_ipv4)):
         if addresses:

@@ -1,9 +1,9 @@
 """A link's target against what the kernel has: the steps between, and nothing when they agree. Pure.
 
 Ours on our link are: its alias, MTU and state, whether it makes itself a link-local address, every
-address that the kernel did not make by itself, with a lifetime that does not end, and the routes of
-protocol 241. Routes of other protocols (the kernel's own, FRR's, an operator's) are
-never part of any step.
+address that the kernel did not make by itself and that is no virtual IP, with a lifetime that does not
+end, and the routes of protocol 241. Routes of other protocols (the kernel's own, FRR's, an operator's)
+are never part of any step.
 
 It makes none: a TUN link would and kernel WireGuard does not, so both behave alike this way; nothing
 could be sent to it, since it is in nobody's allowed IPs; and a hub without one sends no ICMPv6
@@ -124,13 +124,16 @@ def unwanted_addresses(
     target: LinkTarget, addresses: Collection[InterfaceAddress]
 ) -> tuple[InterfaceAddress, ...]:
     """Addresses on our link that nobody asked for. Link-local ones are the kernel's own affair, and
-    those that only have the wrong length are `LinkSteps.replaced`."""
+    those that only have the wrong length are `LinkSteps.replaced`. A virtual IP of desired state is
+    another room's; one that desired state has no more is unwanted like any other address, so that an
+    agent without memory finds it."""
     return tuple(
         sorted(
             (
                 a
                 for a in addresses
                 if not a.link_local
+                and a.address not in target.virtual_ips
                 and (
                     a.address not in target.addresses
                     # IPv4 may hold an address twice, with different lengths; IPv6 may not.

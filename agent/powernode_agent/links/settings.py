@@ -19,6 +19,10 @@ On a node that forwards (hubs, and nodes with LANs behind them):
 - `net.ipv4.conf.all.send_redirects=0`, with an IPv4 overlay only: a link sends redirects if it or
   `all` says so. Other links keep their own value, which is 1 unless somebody wanted otherwise.
 
+On a node of an iBGP network:
+- `net.ipv4.nexthop_compat_mode=1`, which is the default: without it a route made with a nexthop object
+  (zebra's are) does not say who its next hop is, and so which peer has to carry it.
+
 None of them is ever set back: others may have come to depend on it. A value that is right already is
 not written, so that a read-only /proc/sys (ProtectKernelTunables) with sysctl.d in front is fine.
 """
@@ -55,7 +59,7 @@ class Sysctls(Protocol):
         """Names of the links that have IPv6 settings; neither `all` nor `default`."""
 
 
-def link_settings(link: str, *, forwards: bool) -> tuple[Setting, ...]:
+def link_settings(link: str, *, forwards: bool, ibgp: bool = False) -> tuple[Setting, ...]:
     """What our own link needs, in order."""
     settings: tuple[Setting, ...] = (
         Setting(f"net/ipv6/conf/{link}/accept_ra", "0"),
@@ -64,6 +68,8 @@ def link_settings(link: str, *, forwards: bool) -> tuple[Setting, ...]:
     )
     if forwards:
         settings += (Setting(f"net/ipv4/conf/{link}/forwarding", "1"),)
+    if ibgp:
+        settings += (Setting("net/ipv4/nexthop_compat_mode", "1"),)
     return settings
 
 

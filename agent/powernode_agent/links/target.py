@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from powernode_agent.links.settings import Setting, link_settings
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.desired_state import DesiredState
+from powernode_agent.model.network import RoutingMode
 from powernode_agent.model.values import Address, NetworkId, Prefix
 
 
@@ -33,6 +34,8 @@ class LinkTarget:
     settings: tuple[Setting, ...]
     forwards: bool
     lan_subnets: tuple[Prefix, ...] = ()
+    virtual_ips: frozenset[Address] = frozenset()
+    """Addresses that are another room's to hold and to let go of, whether they stand or not."""
 
     @property
     def ipv4(self) -> bool:
@@ -66,8 +69,13 @@ def compile_links(
             mtu=own.mtu if own.mtu is not None else mtus.get(network_id),
             addresses=frozenset(addresses),
             routes=None if carried is None else carried.routes,
-            settings=link_settings(network.link, forwards=own.forwards),
+            settings=link_settings(
+                network.link,
+                forwards=own.forwards,
+                ibgp=network.routing_mode is RoutingMode.IBGP,
+            ),
             forwards=own.forwards,
             lan_subnets=own.lan_subnets,
+            virtual_ips=frozenset(each.address for each in network_state.virtual_ips.values()),
         )
     return targets

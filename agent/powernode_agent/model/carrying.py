@@ -26,7 +26,8 @@ class PathChoice:
 
 @dataclass(frozen=True, slots=True)
 class Carrying:
-    """Every peer's allowed IPs (host addresses included) and the prefixes that leave by our link."""
+    """Every peer's allowed IPs (host addresses included) and the prefixes that leave by our link, by
+    routes of ours."""
 
     network_id: NetworkId
     allowed_ips: Mapping[PeerId, frozenset[Prefix]]
@@ -37,3 +38,5 @@ class Carrying:
     for each candidate that is not permitted to carry its prefix."""
     withheld: frozenset[Address] = frozenset()
     """Own overlay addresses that must not stand on the link, because their prefix is refused."""
+    learned: Mapping[Prefix, PeerId] = field(default_factory=dict)
+    """Who carries the prefixes that were learned from routes on the link (iBGP networks)."""

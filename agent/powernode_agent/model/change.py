@@ -36,7 +36,11 @@ class Phase(IntEnum):
     NAT = 55
     """Port mappings: their targets can be reached by now."""
     SETTINGS = 60
-    """Kernel settings: last, so that a read-only /proc/sys costs forwarding and not the tunnels."""
+    """Kernel settings: late, so that a read-only /proc/sys costs forwarding and not the tunnels."""
+    ROUTING = 62
+    """What FRR runs; brought about by a task of its own, and only foreseen as a change."""
+    VIRTUAL_IP = 65
+    """Virtual IPs: last, because on iBGP networks holding one is announcing it; let go of first."""
 
 
 class Verb(Enum):
@@ -74,7 +78,8 @@ class Step:
     def hinders(self, other: Step) -> bool:
         """Whether `other` makes no sense while this step fails.
 
-        Without a device nothing of its network can stand, without an address no route, and without
+        Without a device nothing of its network can stand, without its link no route and no virtual IP,
+        and without
         the filter that guards it no new peer. That is all: a route that a foreign one blocks must not
         keep a revoked peer in the device, and a setting that cannot be written must not keep a prefix
         on a dead hub.
@@ -88,7 +93,8 @@ class Step:
         if self.phase is Phase.GUARD:
             # A door without its lock is not opened to anyone new.
             return other.phase in (Phase.PEER, Phase.ROUTE) and other.verb is Verb.ADD
-        return self.phase is Phase.LINK and other.phase is Phase.ROUTE and other.verb is Verb.ADD
+        stands_on_link = other.phase in (Phase.ROUTE, Phase.VIRTUAL_IP)
+        return self.phase is Phase.LINK and stands_on_link and other.verb is Verb.ADD
 
 
 def step_of(change: Change) -> Step:

@@ -22,6 +22,10 @@ DEFAULT_LOCAL_PREFERENCE: Final = 100
 MAX_LOCAL_PREFERENCE: Final = 2**31 - 1
 """Half of what BGP carries: whoever has to stand above every holder still can."""
 
+PREFERENCE_STEP: Final = 16
+"""MED between two neighbouring preferences; what lies between is for the order of reflectors."""
+_METRIC_OF_NO_PREFERENCE: Final = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class VirtualIp:
@@ -54,3 +58,14 @@ class VirtualIp:
 
     def __str__(self) -> str:
         return f"virtual IP {self.name} ({self.id})"
+
+
+def address_metric(local_preference: int) -> int:
+    """The metric that a holder's address has in the kernel, by which its preference becomes known.
+
+    zebra hands it to bgpd, which announces it as MED (`redistribute connected`; measured with FRR 8.4);
+    there lower wins, hence the inversion, in steps that outweigh the order of reflectors (`routing`).
+    So a move re-renders nothing in FRR. All preferences above 999,999 are one, because 0 would mean
+    "the kernel's choice".
+    """
+    return max(1, (_METRIC_OF_NO_PREFERENCE - local_preference) * PREFERENCE_STEP)

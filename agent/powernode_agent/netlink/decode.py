@@ -8,6 +8,7 @@ decoded at all: None, never a half-filled record.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6
 from typing import Final
@@ -22,6 +23,8 @@ RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTM_NEWROUTE: Final = 24
 RTM_DELROUTE: Final = 25
+RTM_NEWNEXTHOP: Final = 104
+RTM_DELNEXTHOP: Final = 105
 
 RTN_UNICAST: Final = 1
 RTM_F_CLONED: Final = 0x200
@@ -40,6 +43,7 @@ _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_CACHEINFO: Final = 6
 _IFA_FLAGS: Final = 8
+_IFA_RT_PRIORITY: Final = 9
 _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
@@ -49,18 +53,24 @@ _RTA_METRICS: Final = 8
 _RTA_MULTIPATH: Final = 9
 _RTA_TABLE: Final = 15
 _RTA_VIA: Final = 18
+_RTA_NH_ID: Final = 30
+_NHA_ID: Final = 1
 _RTAX_MTU: Final = 2
 
 _IFINFOMSG: Final = struct.Struct("=BxHiII")
 _IFADDRMSG: Final = struct.Struct("=BBBBI")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
-_LIFETIMES: Final = struct.Struct("=II")
-"""How struct ifa_cacheinfo (linux/if_addr.h) begins: preferred and valid, in seconds."""
+_LIFETIMES: Final = struct.Struct("=III")
+"""How struct ifa_cacheinfo (linux/if_addr.h) begins: preferred and valid, in seconds, and when it was
+made, in hundredths of a second since the start of the machine (cstamp_delta)."""
 _FOREVER: Final = 0xFFFFFFFF
 _U16: Final = struct.Struct("=H")
 _U32: Final = struct.Struct("=I")
 _I32: Final = struct.Struct("=i")
 _NEXT_HOP: Final = struct.Struct("=HBBi")
+"""struct rtnexthop (linux/rtnetlink.h): length, flags, hops, ifindex; attributes follow."""
+_NHMSG_SIZE: Final = 8
+"""struct nhmsg of linux/nexthop.h."""
 
 
 def decode_link(message: Message) -> Link | None:
@@ -104,10 +114,28 @@ def decode_address(message: Message) -> tuple[int, InterfaceAddress] | None:
         return None
     wide = _number(found.get(_IFA_FLAGS))
     lifetimes = found.get(_IFA_CACHEINFO, b"")
-    expires = (
-        len(lifetimes) >= _LIFETIMES.size and min(_LIFETIMES.unpack_from(lifetimes)) < _FOREVER
+    preferred, valid, made_at = _FOREVER, _FOREVER, None
+    if len(lifetimes) >= _LIFETIMES.size:
+        preferred, valid, stamp = _LIFETIMES.unpack_from(lifetimes)
+        made_at = stamp / 100
+    return index, InterfaceAddress(
+        address,
+        length,
+        flags if wide is None else wide,
+        expires=min(preferred, valid) < _FOREVER,
+        valid_ends=valid < _FOREVER,
+        never_source=preferred == 0,
+        metric=_number(found.get(_IFA_RT_PRIORITY)) or 0,
+        made_at=made_at,
     )
-    return index, InterfaceAddress(address, length, flags if wide is None else wide, expires)
+
+
+def decode_nexthop(message: Message) -> int | None:
+    """The id of the nexthop object of an RTM_NEWNEXTHOP or RTM_DELNEXTHOP."""
+    if message.end - message.start < _NHMSG_SIZE:
+        return None
+    found = attributes(message.data, message.start + _NHMSG_SIZE, message.end)
+    return _number(found.get(_NHA_ID))
 
 
 class RawRoute:
@@ -117,8 +145,8 @@ class RawRoute:
     """
 
     __slots__ = (
-        "_attributes", "_scope", "_tos", "destination", "family", "flags", "kind", "length",
-        "metric", "oif", "protocol", "table",
+        "_attributes", "_hops", "_scope", "_tos", "destination", "family", "flags", "kind", "length",
+        "metric", "oifs", "protocol", "table",
     )  # fmt: skip
 
     def __init__(self, message: Message) -> None:
@@ -134,10 +162,12 @@ class RawRoute:
         self.destination = found.get(_RTA_DST, b"")
         oif = found.get(_RTA_OIF)
         if oif is None:
-            hops = found.get(_RTA_MULTIPATH)
-            self.oif = None if hops is None or len(hops) < 8 else _NEXT_HOP.unpack_from(hops)[3]
+            hops = _hops(found.get(_RTA_MULTIPATH, b""))
+            self.oifs = tuple(index for index, _ in hops)
         else:
-            self.oif = _I32.unpack(oif)[0] if len(oif) == 4 else None
+            hops = ()
+            self.oifs = (_I32.unpack(oif)[0],) if len(oif) == 4 else ()
+        self._hops = hops
         self.table = _number(found.get(_RTA_TABLE)) or table
         self.metric = _number(found.get(_RTA_PRIORITY)) or 0
 
@@ -146,31 +176,56 @@ class RawRoute:
         """The same as `Route.place`, from the bytes."""
         return (self.family, self.destination, self.length, self.table, self.metric, self._tos)
 
-    def route(self) -> Route | None:
-        """The whole record; None for families other than IPv4 and IPv6."""
+    def routes(self) -> tuple[Route, ...]:
+        """A record for each next hop, in the kernel's order; none for families other than IPv4 and
+        IPv6."""
         prefix = _prefix(self.family, self.destination, self.length)
         if prefix is None:
-            return None
+            return ()
+        if self._hops:
+            return tuple(self._record(prefix, index, found) for index, found in self._hops)
+        oif = self.oifs[0] if self.oifs else None
+        return (self._record(prefix, oif, self._attributes),)
+
+    def _record(self, prefix: Prefix, oif: int | None, hop: Mapping[int, bytes]) -> Route:
         found = self._attributes
-        gateway = _address(self.family, found.get(_RTA_GATEWAY))
-        via = found.get(_RTA_VIA)
-        if gateway is None and via is not None and len(via) > 2:
-            # RFC 8950 routes: an IPv4 prefix by an IPv6 next hop (struct rtvia).
-            gateway = _address(_U16.unpack_from(via)[0], via[2:])
         metrics = found.get(_RTA_METRICS, b"")
         return Route(
             prefix=prefix,
-            oif=self.oif,
+            oif=oif,
             table=self.table,
             protocol=self.protocol,
             scope=self._scope,
             kind=self.kind,
             metric=self.metric,
             tos=self._tos,
-            gateway=gateway,
+            gateway=_gateway(self.family, hop),
             source=_address(self.family, found.get(_RTA_PREFSRC)),
             mtu=_number(attributes(metrics, 0, len(metrics)).get(_RTAX_MTU)),
+            nexthop_id=_number(found.get(_RTA_NH_ID)) or 0,
         )
+
+
+def _hops(raw: bytes) -> tuple[tuple[int, Mapping[int, bytes]], ...]:
+    """(ifindex, attributes) of each next hop of an RTA_MULTIPATH."""
+    found: list[tuple[int, Mapping[int, bytes]]] = []
+    start = 0
+    while start + _NEXT_HOP.size <= len(raw):
+        length, _, _, index = _NEXT_HOP.unpack_from(raw, start)
+        if length < _NEXT_HOP.size or start + length > len(raw):
+            break
+        found.append((index, attributes(raw, start + _NEXT_HOP.size, start + length)))
+        start += (length + 3) & ~3
+    return tuple(found)
+
+
+def _gateway(family: int, hop: Mapping[int, bytes]) -> Address | None:
+    gateway = _address(family, hop.get(_RTA_GATEWAY))
+    via = hop.get(_RTA_VIA)
+    if gateway is None and via is not None and len(via) > 2:
+        # RFC 8950 routes: an IPv4 prefix by an IPv6 next hop (struct rtvia).
+        gateway = _address(_U16.unpack_from(via)[0], via[2:])
+    return gateway
 
 
 def _text(raw: bytes) -> str:

@@ -94,6 +94,10 @@ class Netlink:
         our protocol."""
         return self._follower.mirror.routes(index)
 
+    def routes_version(self, index: int) -> int:
+        """A number that is another one whenever `routes` of a link may be others."""
+        return self._follower.mirror.routes_version(index)
+
     async def route_to(self, address: Address) -> Route | None:
         """The route that leads to an address now; None when there is none. Its `mtu` is the route's
         own metric, its `source` the route's own preference: None where the route has none. Of
@@ -108,7 +112,8 @@ class Netlink:
                 number=answer.number,
                 detail=answer.detail or "no answer",
             )
-        return RawRoute(answer.messages[0]).route()
+        found = RawRoute(answer.messages[0]).routes()
+        return found[0] if found else None
 
     async def create_link(self, name: str, kind: str) -> Link:
         """Make a link of this kind, down, and give it. EEXIST when the name is taken."""
@@ -143,11 +148,26 @@ class Netlink:
         await self._asking().demand([encode.delete_link(index)], fine=_GONE)
 
     async def add_address(
-        self, index: int, address: Address, prefix_length: int, *, replace: bool = False
+        self,
+        index: int,
+        address: Address,
+        prefix_length: int,
+        *,
+        replace: bool = False,
+        never_source: bool = False,
+        metric: int = 0,
     ) -> None:
         """Add an address that lasts, IPv6 without duplicate address detection. With `replace` one that
-        stands is made to last; without, the error is EEXIST."""
-        request = encode.add_address(index, address, prefix_length, replace=replace)
+        stands is made to last; without, the error is EEXIST. `never_source` and `metric` as in
+        `encode.add_address`."""
+        request = encode.add_address(
+            index,
+            address,
+            prefix_length,
+            replace=replace,
+            never_source=never_source,
+            metric=metric,
+        )
         await self._asking().demand([request])
         self._follower.doubt(index)
 

@@ -119,16 +119,30 @@ def delete_link(index: int) -> Request:
 
 
 def add_address(
-    index: int, address: Address, prefix_length: int, *, replace: bool = False
+    index: int,
+    address: Address,
+    prefix_length: int,
+    *,
+    replace: bool = False,
+    never_source: bool = False,
+    metric: int = 0,
 ) -> Request:
     """Add an address; IPv6 without duplicate address detection, which over WireGuard reaches nobody
     and would keep the address from being bound for a second. It lasts for ever, as it does where no
-    lifetimes (IFA_CACHEINFO) are given; with `replace` one that stands is made to."""
+    lifetimes (IFA_CACHEINFO) are given; with `replace` one that stands is made to. `never_source`: the
+    preferred lifetime is over from the start, so that the kernel never chooses it to send from.
+    `metric` of its own route, 0: the kernel's choice."""
+    more = b""
+    if never_source:
+        more += attribute(6, struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0))  # IFA_CACHEINFO
+    if metric:
+        more += attribute(9, struct.pack("=I", metric))  # IFA_RT_PRIORITY
     return _address_request(
         _RTM_NEWADDR,
         _ACKNOWLEDGED | NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL),
         (index, address, prefix_length),
         "add address",
+        more,
     )
 
 
@@ -140,7 +154,7 @@ def delete_address(index: int, address: Address, prefix_length: int) -> Request:
 
 
 def _address_request(
-    kind: int, flags: int, subject: tuple[int, Address, int], what: str
+    kind: int, flags: int, subject: tuple[int, Address, int], what: str, more: bytes = b""
 ) -> Request:
     index, address, length = subject
     ipv6 = isinstance(address, IPv6Address)
@@ -148,6 +162,7 @@ def _address_request(
         AF_INET6 if ipv6 else AF_INET, length, _IFA_F_NODAD if ipv6 else 0, 0, index
     )
     body = header + attribute(2, address.packed) + attribute(1, address.packed)  # LOCAL, ADDRESS
+    body += more
     return Request(kind, flags, body, what, f"{address}/{length}, link {index}")
 
 

@@ -8,10 +8,11 @@ the others it says no more than that the underlay changed.
 
 Not everything is announced. The kernel drops the IPv4 routes of a link that goes down, or loses its
 last IPv4 address, without a word (fib_disable_ip), and IPv6 ones too where
-net.ipv6.route.skip_notify_on_dev_down is set: `stale_routes` names links whose routes must be read
-again. A link that is down changes its alias in silence (netdev_state_change), and a new IPv6 address is
-announced only when a work queue gets to it (addrconf_dad_work): `stale_links` names links that must be
-read again with their addresses.
+net.ipv6.route.skip_notify_on_dev_down is set; IPv4 routes made with a nexthop object go with it in
+silence, and a route made with a group does not say that a member left: `stale_routes` names links whose
+routes must be read again. A link that is down changes its alias in silence (netdev_state_change), and a
+new IPv6 address is announced only when a work queue gets to it (addrconf_dad_work): `stale_links` names
+links that must be read again with their addresses.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ from powernode_agent.model.values import ROUTE_PROTOCOL, Address
 from powernode_agent.netlink.decode import (
     RTM_DELADDR,
     RTM_DELLINK,
+    RTM_DELNEXTHOP,
     RTM_DELROUTE,
     RTM_F_CLONED,
     RTM_NEWADDR,
     RTM_NEWLINK,
+    RTM_NEWNEXTHOP,
     RTM_NEWROUTE,
     RTN_UNICAST,
     RawRoute,
     decode_address,
     decode_link,
+    decode_nexthop,
 )
 from powernode_agent.netlink.framing import NLM_F_MULTI, NLM_F_REPLACE, Message
 from powernode_agent.netlink.records import (
@@ -90,6 +94,8 @@ class Mirror:
         self._addresses: dict[int, dict[tuple[Address, int], InterfaceAddress]] = {}
         self._places: dict[_Place, tuple[Route, ...]] = {}
         self._routes: dict[int | None, set[Route]] = {}
+        self._route_changes = 0
+        self._changed_at: dict[int | None, int] = {}
         self._unseen: set[int | _AddressKey | tuple[_Place, Route]] = set()
         self.stale_routes: set[int] = set()
         """Indexes of links of ours whose routes may be fewer than we think."""
@@ -105,6 +111,10 @@ class Mirror:
 
     def routes(self, index: int) -> frozenset[Route]:
         return frozenset(self._routes.get(index, ()))
+
+    def routes_version(self, index: int) -> int:
+        """Another number after each change of the routes over a link."""
+        return self._changed_at.get(index, 0)
 
     def begin(self, scope: Scope) -> None:
         """A dump of `scope` starts: all it covers is in doubt."""
@@ -159,7 +169,18 @@ class Mirror:
             if kind == RTM_DELADDR:
                 return self._forget_address(index, address.address, address.prefix_length)
             return self._address(index, address)
+        if kind in (RTM_NEWNEXTHOP, RTM_DELNEXTHOP):
+            self._doubt_routes_by(decode_nexthop(message))
         return _NOTHING
+
+    def _doubt_routes_by(self, nexthop_id: int | None) -> None:
+        """A nexthop object changed: links of ours with a route made with it are to be read again."""
+        for index, routes in self._routes.items():
+            link = None if index is None else self._links.get(index)
+            if link is None or not link.ours_by_name:
+                continue
+            if any(route.nexthop_id == nexthop_id for route in routes):
+                self.stale_routes.add(link.index)
 
     def _link(self, link: Link) -> tuple[Event, ...]:
         self._unseen.discard(link.index)
@@ -185,6 +206,7 @@ class Mirror:
         self.stale_links.discard(index)
         self._addresses.pop(index, None)
         gone = self._routes.pop(index, set())
+        self._changed_at.pop(index, None)
         if gone:
             for place, held in list(self._places.items()):
                 kept = tuple(route for route in held if route.oif != index)
@@ -227,8 +249,9 @@ class Mirror:
             return _NOTHING
         if raw.flags & RTM_F_CLONED or raw.family not in (AF_INET, AF_INET6):
             return _NOTHING
-        link = None if raw.oif is None else self._links.get(raw.oif)
-        ours = link is not None and link.ours_by_name
+        ours = any(
+            link.ours_by_name for oif in raw.oifs if (link := self._links.get(oif)) is not None
+        )
         notified = not message.flags & NLM_F_MULTI
         replacing = notified and not gone and bool(message.flags & NLM_F_REPLACE)
         held = self._places.get(raw.place, ())
@@ -240,14 +263,16 @@ class Mirror:
             if raw.table != TABLE_LOCAL and raw.kind in _UNREACHABLE_KINDS:
                 events.append(UnderlayChanged())
             return tuple(events)
-        route = raw.route()
-        if route is None:
+        routes = raw.routes()
+        if not routes:
             return _NOTHING
-        self._unseen.discard((raw.place, route))
-        others = tuple(r for r in held if _hop(r) != _hop(route))
-        if gone:
-            return self._store(raw.place, held, others)
-        return self._store(raw.place, held, (route,) if replacing else (*others, route))
+        self._unseen.difference_update((raw.place, route) for route in routes)
+        if gone or not replacing:
+            hops = {_hop(route) for route in routes}
+            others = tuple(r for r in held if _hop(r) not in hops) if held else ()
+        else:
+            others = ()
+        return self._store(raw.place, held, others if gone else (*others, *routes))
 
     def _forget_route(self, place: _Place, route: Route) -> tuple[Event, ...]:
         held = self._places.get(place, ())
@@ -262,6 +287,9 @@ class Mirror:
             self._places[place] = after
         else:
             self._places.pop(place, None)
+        self._route_changes += 1
+        for route in (*removed, *added):
+            self._changed_at[route.oif] = self._route_changes
         for route in removed:
             self._routes.get(route.oif, set()).discard(route)
         for route in added:

@@ -45,12 +45,19 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class InterfaceAddress:
     """One address of a link. `flags` are IFA_F_* of linux/if_addr.h. `expires`: whether its valid or
-    preferred lifetime ends; not when, because each refresh by a router would then be news."""
+    preferred lifetime ends; not when, because each refresh by a router would then be news.
+    `valid_ends`: whether the valid one does; `never_source`: whether the preferred one is over, so that
+    nothing new is sent from it. `made_at`: when it was added, in seconds of the monotonic clock; None:
+    the kernel does not say. `metric` of its own route (IFA_RT_PRIORITY), 0: the kernel's choice."""
 
     address: Address
     prefix_length: int
     flags: int = 0
     expires: bool = False
+    valid_ends: bool = False
+    never_source: bool = False
+    metric: int = 0
+    made_at: float | None = None
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix_length}"
@@ -63,8 +70,12 @@ class InterfaceAddress:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `mtu` and `source` are None where the route itself says nothing; `oif` None for a
-    route that leads nowhere (blackhole). `kind` is RTN_* and `scope` RT_SCOPE_* of rtnetlink.h."""
+    """One route, or one next hop of a route that has several: each of them is a record of its own.
+
+    `mtu` and `source` are None where the route itself says nothing; `oif` None for a route that leads
+    nowhere (blackhole). `kind` is RTN_* and `scope` RT_SCOPE_* of rtnetlink.h. `nexthop_id`: of the
+    nexthop object it was made with (zebra's are), 0: none.
+    """
 
     prefix: Prefix
     oif: int | None
@@ -77,6 +88,7 @@ class Route:
     gateway: Address | None = None
     source: Address | None = None
     mtu: int | None = None
+    nexthop_id: int = 0
 
     @property
     def place(self) -> tuple[Prefix, int, int, int]:

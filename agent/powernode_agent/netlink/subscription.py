@@ -16,8 +16,9 @@ from powernode_agent.netlink.errors import NetlinkError
 from powernode_agent.netlink.framing import NLM_F_ACK, NLM_F_REQUEST, NLMSG_NOOP, message
 from powernode_agent.netlink.requests import MAX_DATAGRAM, SO_RCVBUFFORCE, open_socket
 
-# RTMGRP_* of linux/rtnetlink.h: link, IPv4 address and route, IPv6 address and route.
-_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+# RTMGRP_* of linux/rtnetlink.h: link, IPv4 address and route, IPv6 address and route; and the bit of
+# RTNLGRP_NEXTHOP (32), which a kernel without it ignores.
+_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400 | 0x80000000
 
 RECEIVE_BUFFER: Final = 4 << 20
 """Bytes of kernel memory, used only while events wait: some 5,000 of them. Beyond that we replay."""

@@ -6,8 +6,12 @@ What holds of every decision, whatever the liveness and its history:
 - this node's own addresses and LAN subnets are never given away, and nothing that a peer may not
   carry is given to it: what is refused is carried by nobody, has no route, and is reported;
 - nothing that covers an address of the underlay is routed, the overlay's own prefixes included;
-- the platform's order is obeyed, except for a peer that is dead to this node while another candidate
-  is alive, for as long as `standing` says.
+- on a static network the platform's order is obeyed, except for a peer that is dead to this node while
+  another candidate is alive, for as long as `standing` says;
+- on an iBGP network BGP decides: a prefix with a learned route goes to the peer that the route means
+  (`learned`), and a path of desired state is what holds while there is none. Outside of the overlay the
+  agent has no routes of its own there: to zebra they would be better than BGP's, which it would then
+  not install.
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from operator import itemgetter
 
 from powernode_agent.model.carrying import Carrying, PathChoice
 from powernode_agent.model.desired_state import NetworkState
-from powernode_agent.model.network import Network, Peer
-from powernode_agent.model.status import Liveness, LivenessReading, WireguardDevice
+from powernode_agent.model.network import Network, Peer, RoutingMode
+from powernode_agent.model.status import Liveness, LivenessReading
 from powernode_agent.model.values import Address, PathId, PeerId, Prefix
+from powernode_agent.paths.learned import NOTHING_LEARNED, Learned, Resolution, resolve
 from powernode_agent.paths.permits import (
     Overlay,
     Permit,
@@ -52,6 +57,7 @@ class PathMemory:
     )
     """Host prefixes of each peer, kept because making them again for 2,000 peers costs more than the
     rest of a decision; also keeps the sets of untouched peers identical (`is`)."""
+    resolution: Resolution | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +77,14 @@ def decide(
     now: float,
     platform_speaks: bool,
     elsewhere: frozenset[Address] = frozenset(),
+    learned: Learned = NOTHING_LEARNED,
 ) -> Decision:
     """Decides for one network.
 
     `now` and the readings' `since` are seconds of the same clock. `platform_speaks`: the platform is
     connected and moves the network itself if it can, so a local move waits a little longer.
     `elsewhere`: addresses beyond this network's endpoints that must never be reached through a tunnel.
+    `learned`: what others routed over the link; nothing on static networks, where paths are the routes.
     """
     underlay = underlay_of(network.peers.values(), elsewhere)
     ground = (network.network, underlay)
@@ -89,6 +97,10 @@ def decide(
         if candidates
     }
     choices = tuple(_explain(network, granted, chosen, standings, liveness) for granted in permits)
+    fallback = {choice.prefix: choice.peer_id for choice in choices if choice.peer_id is not None}
+    resolution = resolve(network, underlay, learned, fallback, memory.resolution)
+    if resolution.carried:
+        choices = tuple(_learned_first(choice, resolution) for choice in choices)
     pinned = _pinned(network, memory)
     remembered = PathMemory(
         standings,
@@ -97,54 +109,23 @@ def decide(
         {granted.path.id: granted for granted in permits},
         ground,
         pinned,
+        resolution,
     )
+    paths_are_routes = network.network.routing_mode is RoutingMode.STATIC
     carrying = Carrying(
         network.network.id,
-        _allowed_ips(pinned, choices),
-        _routes(overlay, choices),
+        _allowed_ips(pinned, choices, resolution),
+        _routes(overlay, choices if paths_are_routes else ()),
         choices,
-        (*overlay.refused, *(why for granted in permits for why in granted.refused)),
+        (
+            *overlay.refused,
+            *(why for granted in permits for why in granted.refused),
+            *resolution.refused,
+        ),
         overlay.withheld,
+        resolution.carried,
     )
     return Decision(carrying, remembered, wake_at)
-
-
-def recall(
-    network: NetworkState,
-    device: WireguardDevice,
-    now: float,
-    elsewhere: frozenset[Address] = frozenset(),
-) -> PathMemory:
-    """The memory of a restarted agent, read from what its WireGuard device still does. For the first
-    decision on a device that was there before the agent started; later ones use `Decision.memory`.
-
-    Without it a restart while a hub is dead would put the prefixes back on that hub until it is found
-    dead again: stopping and starting the agent must not change a packet's way.
-    """
-    underlay = underlay_of(network.peers.values(), elsewhere)
-    firsts: dict[PathId, PeerId] = {}
-    chosen: dict[Candidates, PeerId] = {}
-    standings: dict[PeerId, Standing] = {}
-    for _, path in sorted(network.paths.items(), key=itemgetter(0)):
-        candidates = permit(network, path, underlay).candidates
-        if not candidates:
-            continue
-        firsts[path.id] = candidates[0]
-        carrier = next(
-            (c for c in candidates if _carries(device, network.peers[c], path.prefix)), None
-        )
-        if carrier is None:
-            continue
-        chosen[candidates] = carrier
-        for passed_over in candidates[: candidates.index(carrier)]:
-            standings[passed_over] = Standing(True, now, 0, "was left before the agent started")
-    return PathMemory(standings, firsts, chosen)
-
-
-def _carries(device: WireguardDevice, peer: Peer, prefix: Prefix) -> bool:
-    """Whether the device has `prefix` on either key of `peer`."""
-    found = (device.peers.get(key) for key in (peer.public_key, peer.next_public_key) if key)
-    return any(entry is not None and prefix in entry.allowed_ips for entry in found)
 
 
 def _permits(
@@ -256,6 +237,15 @@ def _explain(
     return PathChoice(path.id, path.prefix, carrier, reason, local=True)
 
 
+def _learned_first(choice: PathChoice, resolution: Resolution) -> PathChoice:
+    """A path of desired state gives way to a learned route for the same prefix."""
+    carrier = resolution.carried.get(choice.prefix)
+    if carrier is None:
+        return choice
+    verdict = resolution.verdicts[choice.prefix]
+    return PathChoice(choice.path_id, choice.prefix, carrier, f"learned: next hop {verdict.hop}")
+
+
 def _pinned(
     network: NetworkState, memory: PathMemory
 ) -> dict[PeerId, tuple[Peer, frozenset[Prefix]]]:
@@ -270,12 +260,16 @@ def _pinned(
 
 
 def _allowed_ips(
-    pinned: Mapping[PeerId, tuple[Peer, frozenset[Prefix]]], choices: tuple[PathChoice, ...]
+    pinned: Mapping[PeerId, tuple[Peer, frozenset[Prefix]]],
+    choices: tuple[PathChoice, ...],
+    resolution: Resolution,
 ) -> dict[PeerId, frozenset[Prefix]]:
     carried: dict[PeerId, list[Prefix]] = {}
     for choice in choices:
-        if choice.peer_id is not None:
+        if choice.peer_id is not None and choice.prefix not in resolution.carried:
             carried.setdefault(choice.peer_id, []).append(choice.prefix)
+    for prefix, peer_id in resolution.carried.items():
+        carried.setdefault(peer_id, []).append(prefix)
     allowed = {peer_id: prefixes for peer_id, (_, prefixes) in pinned.items()}
     for peer_id, prefixes in carried.items():
         allowed[peer_id] = allowed[peer_id].union(prefixes)

@@ -107,9 +107,9 @@ def permit_overlay(state: NetworkState, underlay: Underlay) -> Overlay:
 def permit(state: NetworkState, path: Path, underlay: Underlay) -> Permit:
     """What may carry `path` on this node."""
     peers = tuple(state.peers[candidate] for candidate in path.candidates)
-    obstacle = _obstacle(state, path.prefix, underlay)
-    if obstacle:
-        return Permit(path, peers, (), (f"{path} is refused: {obstacle}",))
+    why = obstacle(state, path.prefix, underlay)
+    if why:
+        return Permit(path, peers, (), (f"{path} is refused: {why}",))
     allowed: list[PeerId] = []
     refused: list[str] = []
     for peer in peers:
@@ -125,7 +125,7 @@ def permit(state: NetworkState, path: Path, underlay: Underlay) -> Permit:
     return Permit(path, peers, tuple(allowed), tuple(refused))
 
 
-def _obstacle(state: NetworkState, prefix: Prefix, underlay: Underlay) -> str:
+def obstacle(state: NetworkState, prefix: Prefix, underlay: Underlay) -> str:
     """Why nobody may carry `prefix` here; empty: nothing stands against it."""
     own = state.network.interface
     if prefix.num_addresses == 1 and prefix.network_address in (own.address, own.overlay_ipv4):

@@ -13,7 +13,9 @@ from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.desired_state import DesiredState, NetworkState
 from powernode_agent.model.status import LivenessReading, WireguardDevice
 from powernode_agent.model.values import Address, NetworkId, PeerId
-from powernode_agent.paths.decide import Decision, PathMemory, decide, recall
+from powernode_agent.paths.decide import Decision, PathMemory, decide
+from powernode_agent.paths.learned import NOTHING_LEARNED, Learned
+from powernode_agent.paths.recall import recall
 
 Readings = Mapping[tuple[NetworkId, PeerId], LivenessReading]
 
@@ -22,6 +24,7 @@ Readings = Mapping[tuple[NetworkId, PeerId], LivenessReading]
 class _Held:
     network: NetworkState
     elsewhere: frozenset[Address]
+    learned: Learned
     decision: Decision
 
 
@@ -42,22 +45,26 @@ class Carriers:
         devices: Mapping[NetworkId, WireguardDevice],
         now: float,
         *,
+        learned: Mapping[NetworkId, Learned],
         platform_speaks: bool,
         liveness_changed: bool,
     ) -> None:
-        """Decide anew for networks that changed, whose liveness changed, or whose time has come.
+        """Decide anew for networks that changed, whose liveness or learned routes changed, or whose
+        time has come.
 
-        `devices` as last observed, for networks that are decided for the first time.
+        `devices` as last observed, for networks that are decided for the first time. `learned` keeps
+        its identity, by network, while nothing changed.
         """
         liveness = _by_network(readings) if readings else {}
         held: dict[NetworkId, _Held] = {}
         elsewhere = self._elsewhere(state)
         for network_id, network in state.networks.items():
             before = self._held.get(network_id)
-            same = before is not None and before.network is network
+            routes = learned.get(network_id, NOTHING_LEARNED)
             if (
                 before is not None
-                and same
+                and before.network is network
+                and before.learned is routes
                 and before.elsewhere == elsewhere
                 and not liveness_changed
             ):
@@ -65,7 +72,7 @@ class Carriers:
                 if wake_at is None or now < wake_at:
                     held[network_id] = before
                     continue
-            memory = self._memory(state, network_id, devices, now)
+            memory = self._memory(state, network_id, devices, now, routes)
             decision = decide(
                 network,
                 liveness.get(network_id, {}),
@@ -73,10 +80,11 @@ class Carriers:
                 now,
                 platform_speaks,
                 elsewhere,
+                routes,
             )
             if before is not None and before.decision.carrying == decision.carrying:
                 decision = Decision(before.decision.carrying, decision.memory, decision.wake_at)
-            held[network_id] = _Held(network, elsewhere, decision)
+            held[network_id] = _Held(network, elsewhere, routes, decision)
         self._held = held
         carrying = {network_id: entry.decision.carrying for network_id, entry in held.items()}
         if not _same(carrying, self.carrying):
@@ -88,14 +96,21 @@ class Carriers:
         readings: Readings,
         devices: Mapping[NetworkId, WireguardDevice],
         now: float,
+        learned: Mapping[NetworkId, Learned],
     ) -> Mapping[NetworkId, Carrying]:
         """What would be decided for another state, for `plan`; remembers nothing."""
         liveness = _by_network(readings)
         result: dict[NetworkId, Carrying] = {}
         for network_id, network in state.networks.items():
-            memory = self._memory(state, network_id, devices, now)
+            routes = learned.get(network_id, NOTHING_LEARNED)
             decision = decide(
-                network, liveness.get(network_id, {}), memory, now, True, self._elsewhere(state)
+                network,
+                liveness.get(network_id, {}),
+                self._memory(state, network_id, devices, now, routes),
+                now,
+                True,
+                self._elsewhere(state),
+                routes,
             )
             result[network_id] = decision.carrying
         return result
@@ -119,6 +134,7 @@ class Carriers:
         network_id: NetworkId,
         devices: Mapping[NetworkId, WireguardDevice],
         now: float,
+        learned: Learned,
     ) -> PathMemory:
         """Of the last decision; for the first one, what a device that was there before us still does:
         a restart must not change a packet's way."""
@@ -128,7 +144,8 @@ class Carriers:
         device = devices.get(network_id)
         if device is None:
             return PathMemory()
-        return recall(state.networks[network_id], device, now, self._elsewhere(state))
+        elsewhere = self._elsewhere(state)
+        return recall(state.networks[network_id], device, now, elsewhere, learned)
 
     def next_due(self) -> float | None:
         """When some network wants to be decided again, by the clock given to `update`."""

@@ -9,7 +9,7 @@ through here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -34,13 +34,16 @@ from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.reconcile.apply import Applied, carry_out
 from powernode_agent.reconcile.carriers import Carriers
 from powernode_agent.reconcile.keys import DryKeys, Keys, KeyStore, resolve_keys
-from powernode_agent.reconcile.ledger import Failures, Ledger, Task
+from powernode_agent.reconcile.learning import Learning
+from powernode_agent.reconcile.ledger import ROUTING, Failures, Ledger, Task
 from powernode_agent.reconcile.observer import EVERYTHING, Observer, saw_enough
 from powernode_agent.reconcile.retry import FIRST, Retries
 from powernode_agent.reconcile.schedule import Schedule
 from powernode_agent.reconcile.table import Table
 from powernode_agent.reconcile.targets import Inputs, Targets, compile_targets, takes_long
 from powernode_agent.reconcile.triggers import Inbox, Trigger
+from powernode_agent.routing.subsystem import Routing
+from powernode_agent.virtual_ip.subsystem import VirtualIps
 from powernode_agent.wireguard.rotation import switched_peers
 from powernode_agent.wireguard.subsystem import Wireguard
 
@@ -53,6 +56,8 @@ class Rooms:
     links: Links
     ruleset: Ruleset
     portmaps: PortMaps
+    virtual_ips: VirtualIps
+    routing: Routing
     prober: Prober
     netlink: Netlink
     keys: KeyStore
@@ -98,6 +103,7 @@ class Engine:
         self._inbox = Inbox(times.monotonic)
         self._lock = asyncio.Lock()
         self._carriers = Carriers(control)
+        self._learning = Learning(rooms.netlink)
         self._retries = Retries()
         self._schedule = Schedule(times.poll_interval, times.safety_interval, times.monotonic())
         self._observer = Observer(
@@ -225,6 +231,8 @@ class Engine:
             self._probed = None
             self._stands = self._saved = self._thinned = None
             self._rooms.prober.set_targets({})
+            self._rooms.virtual_ips.look(None, ())
+            self._rooms.routing.want(None)
             self.ledger = Ledger(self._times.wall)
             yield
 
@@ -243,13 +251,18 @@ class Engine:
             raise error
         devices = self._present(state)
         carrying = self._carriers.foresee(
-            state, self._rooms.prober.readings(), devices, self._times.monotonic()
+            state,
+            self._rooms.prober.readings(),
+            devices,
+            self._times.monotonic(),
+            self._learning.peek(state),
         )
         switched = switched_peers(state, devices)
         mtus = await self._rooms.links.underlay_mtus(state)
         inputs = Inputs(state, carrying, keys, switched, mtus, self._rooms.portmaps.refused)
         targets = await self._compile(inputs)
-        return in_order(self._plan(state, targets, remember=False))
+        changes = self._plan(state, targets, remember=False)
+        return in_order([*changes, *await self._rooms.routing.foresee(state)])
 
     async def _look_back(self, other: DesiredState) -> None:
         """After looking for the links of another state: see those of our own again, where a network
@@ -275,7 +288,8 @@ class Engine:
             self._retries.clear()
         failures = await self._observer.observe(state, triggers)
         healthy = saw_enough(state, failures)
-        await self._retarget(state, triggers, now)
+        unseen_links = {id_ for room, id_ in failures if room == "links" and id_ is not None}
+        await self._retarget(state, triggers, now, unseen_links)
         failures |= {("keys", network): error for network, error in self.keys.failures.items()}
         failures |= self._forget_old_keys(state)
         blind = frozenset(failures)
@@ -307,6 +321,14 @@ class Engine:
             if any(change.phase in (Phase.DEVICE, Phase.PEER) for change in applied.done):
                 self._schedule.awaits_handshakes(now)
 
+        self._rooms.virtual_ips.look(state, unseen_links)
+
+        # Now that links and peers stand. FRR follows in its own time, and the pass does not wait.
+        self._rooms.routing.want(state, look=bool(triggers & EVERYTHING))
+        routing = self._rooms.routing
+        failures |= {(ROUTING, id_): error for id_, error in routing.failures(state).items()}
+        unseen |= {(ROUTING, id_) for id_ in routing.pending(state)}
+
         drift = self.ledger.count_drift(applied.done, self._targets)
         done = {id(change) for change in applied.done}
         untried = unseen | {(c.subsystem, c.network) for c in planned if id(c) not in done}
@@ -324,9 +346,14 @@ class Engine:
         return Pass(triggers, 0.0, applied, drift, healthy)
 
     async def _retarget(
-        self, state: DesiredState, triggers: frozenset[Trigger], now: float
+        self,
+        state: DesiredState,
+        triggers: frozenset[Trigger],
+        now: float,
+        unseen: Collection[NetworkId],
     ) -> None:
-        """Bring the targets up to date; they stay the same objects while nothing they need changed."""
+        """Bring the targets up to date; they stay the same objects while nothing they need changed.
+        `unseen`: networks whose link could not be observed."""
         previous = self._inputs
         state_is_new = previous is None or previous.state is not state
         if state_is_new or (self.keys.failures and triggers & {Trigger.POLL, *EVERYTHING}):
@@ -337,6 +364,7 @@ class Engine:
             self._rooms.prober.readings(),
             present,
             now,
+            learned=self._learning.look(state, self._times.monotonic(), unseen),
             platform_speaks=self._platform_speaks,
             liveness_changed=Trigger.LIVENESS in triggers,
         )
@@ -375,6 +403,7 @@ class Engine:
             *self._rooms.wireguard.plan(targets.devices, remember=remember),
             *self._rooms.links.plan(targets.links),
             *self._table.plan(targets, remember=remember),
+            *self._rooms.virtual_ips.plan(targets.virtual_ips),
             *self._removals(state),
         ]
 
@@ -447,6 +476,7 @@ class Engine:
     def _wishes(self) -> tuple[float | None, ...]:
         return (
             self._carriers.next_due(),
+            self._learning.next_due(),
             self._retries.next_due(),
             self._table.seal_due(),
         )

@@ -15,7 +15,7 @@ import structlog
 from powernode_agent.errors import AgentError
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.change import Change
-from powernode_agent.model.desired_state import DesiredState
+from powernode_agent.model.desired_state import DesiredState, NetworkState
 from powernode_agent.model.status import SubsystemOutcome
 from powernode_agent.model.values import NetworkId, Revision
 from powernode_agent.reconcile.targets import Targets
@@ -28,7 +28,9 @@ Failures = dict[tuple[str, NetworkId | None], AgentError]
 
 FIREWALL = "firewall"
 PORTMAP = "portmap"
-ROOMS = ("wireguard", "links", "keys", FIREWALL, PORTMAP)
+ROUTING = "routing"
+VIRTUAL_IP = "virtual_ip"
+ROOMS = ("wireguard", "links", "keys", FIREWALL, PORTMAP, ROUTING, VIRTUAL_IP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Ledger:
         for network_id, entry in state.networks.items():
             whole = True
             for room in ROOMS:
-                if room == PORTMAP and not entry.port_mappings:
+                if not _asked_for(room, entry):
                     continue  # what nobody asked for is neither well nor ill
                 error = failures.get((room, network_id))
                 if error is not None or (room, network_id) not in untried:
@@ -168,6 +170,14 @@ class Ledger:
         )
         log.info("reconcile.applied", revision=revision, milliseconds=round(seconds * 1000, 1))
         return True
+
+
+def _asked_for(room: str, entry: NetworkState) -> bool:
+    return {
+        PORTMAP: bool(entry.port_mappings),
+        ROUTING: entry.bgp is not None,
+        VIRTUAL_IP: bool(entry.virtual_ips),
+    }.get(room, True)
 
 
 def _refusals(carrying: Carrying | None, network_id: NetworkId) -> AgentError | None:

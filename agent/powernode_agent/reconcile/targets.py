@@ -8,7 +8,7 @@ against targets that are not new repairs something that somebody else did.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from powernode_agent.firewall.compile import Filter, compile_filter
@@ -19,6 +19,7 @@ from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.values import NetworkId, PeerId
 from powernode_agent.portmap.compile import MappedNetwork, compile_mappings
 from powernode_agent.reconcile.keys import Keys
+from powernode_agent.virtual_ip.target import VirtualIpTarget, compile_virtual_ips
 from powernode_agent.wireguard.target import DeviceTarget, compile_devices
 
 
@@ -55,6 +56,7 @@ class Targets:
     links: Mapping[NetworkId, LinkTarget]
     filters: Mapping[NetworkId, Filter]
     mapped: Mapping[NetworkId, MappedNetwork]
+    virtual_ips: Mapping[NetworkId, VirtualIpTarget] = field(default_factory=dict)
 
     def of(self, network_id: NetworkId) -> tuple[object, ...]:
         """All that is wanted for one network, to tell by equality whether it changed."""
@@ -64,6 +66,7 @@ class Targets:
             self.links.get(network_id),
             None if filter_ is None else filter_.fragment,
             None if mapped is None else mapped.fragment,
+            self.virtual_ips.get(network_id),
         )
 
 
@@ -109,6 +112,7 @@ def compile_targets(inputs: Inputs, before: Targets | None = None) -> Targets:
             None if before is None else before.mapped,
             compile_mappings(networks, inputs.refused_mappings.keys()),
         ),
+        compile_virtual_ips(inputs.state, inputs.carrying),
     )
 
 

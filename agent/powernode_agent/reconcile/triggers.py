@@ -24,7 +24,7 @@ class Trigger(Enum):
     LINK = "link"
     """A link of ours came, went or changed: its WireGuard device may be another one."""
     NETLINK = "netlink"
-    """An address or route of ours changed, or may have (replay)."""
+    """An address of ours or a route over our link changed, ours or a learned one."""
     RULESET = "ruleset"
     """Somebody else wrote to our nftables table."""
     UNDERLAY = "underlay"
@@ -37,6 +37,8 @@ class Trigger(Enum):
     """Time to read WireGuard: it sends no events."""
     ROTATION = "rotation"
     """Time to ask whether a peer in rotation uses its next key: a few handshakes, nothing else."""
+    ROUTING = "routing"
+    """Something came of the work on FRR."""
     SAFETY = "safety"
     """Time to look at everything, events or not."""
     OPERATOR = "operator"
@@ -56,6 +58,7 @@ _WEIGHT: Final = (
     Trigger.RULESET,
     Trigger.UNDERLAY,
     Trigger.LIVENESS,
+    Trigger.ROUTING,
     Trigger.SAFETY,
     Trigger.ROTATION,
     Trigger.DUE,

@@ -15,6 +15,7 @@ from powernode_agent.model.firewall import ACCEPT_ALL
 from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
+    BgpSession,
     EndpointCandidate,
     FirewallStatus,
     HealthWarning,
@@ -27,10 +28,12 @@ from powernode_agent.model.status import (
     PortMappingStatus,
     RejectedRevision,
     SubsystemOutcome,
+    VirtualIpReading,
     WireguardDevice,
     WireguardPeer,
 )
 from powernode_agent.model.values import NetworkId, PathId, PeerId, PublicKey, Revision
+from powernode_agent.model.virtual_ip import VirtualIpId
 from powernode_agent.report.peers import measure_peer
 from powernode_agent.report.warnings import told
 
@@ -63,6 +66,8 @@ class Observations:
     firewalls: Mapping[NetworkId, FirewallStatus] = field(default_factory=dict)
     port_mappings: Mapping[PortMappingId, PortMappingStatus] = field(default_factory=dict)
     """Without their two sides in words: those come from desired state."""
+    virtual_ips: Mapping[VirtualIpId, VirtualIpReading] = field(default_factory=dict)
+    bgp_sessions: Mapping[tuple[NetworkId, PeerId], BgpSession] = field(default_factory=dict)
 
 
 def build_status(
@@ -128,6 +133,8 @@ def build_status(
             for network_id, network in networks.items()
             for mapping_id, mapping in network.port_mappings.items()
         },
+        virtual_ips=seen.virtual_ips,
+        bgp_sessions=seen.bgp_sessions,
         warnings=told(warnings),
     )
 

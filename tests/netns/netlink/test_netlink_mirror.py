@@ -339,3 +339,41 @@ async def test_a_resync_finds_nothing_new_and_says_so(
         set(netlink.addresses(index)),
     )
     assert events == [Resynced("a test asked")]
+
+
+async def test_each_next_hop_is_a_record_and_one_that_leaves_is_missed(
+    private_namespace: PrivateNamespace, netlink: Netlink
+) -> None:
+    # A veth has carrier, which nexthop objects ask for; the name alone makes it ours to the mirror.
+    private_namespace.ip("link", "add", OURS, "type", "veth", "peer", "name", "far")
+    for name in (OURS, "far"):
+        private_namespace.ip("link", "set", name, "up")
+    private_namespace.ip("-6", "route", "add", "fd00::/64", "dev", OURS)
+    index = private_namespace.ip_json("link", "show", "dev", OURS)[0]["ifindex"]
+
+    async def hops(prefix: str) -> set[str]:
+        await netlink.settle()
+        routes = netlink.routes(index)
+        return {str(route.gateway) for route in routes if str(route.prefix) == prefix}
+
+    two = ["nexthop", "via", "fd00::1", "dev", OURS, "nexthop", "via", "fd00::2", "dev", OURS]
+    private_namespace.ip("-6", "route", "add", "fd05::/64", *two)
+    assert await hops("fd05::/64") == {"fd00::1", "fd00::2"}
+    version = netlink.routes_version(index)
+    await netlink.settle()
+    assert netlink.routes_version(index) == version
+    private_namespace.ip("-6", "route", "del", "fd05::/64", "via", "fd00::1", "dev", OURS)
+    assert await hops("fd05::/64") == {"fd00::2"}
+    assert netlink.routes_version(index) != version
+
+    for id_ in ("1", "2"):
+        private_namespace.ip("nexthop", "add", "id", id_, "via", f"fd00::{id_}", "dev", OURS)
+    private_namespace.ip("nexthop", "add", "id", "9", "group", "1/2")
+    private_namespace.ip("route", "add", "10.5.0.0/16", "nhid", "9")
+    private_namespace.ip("route", "add", "10.6.0.0/16", "nhid", "1")
+    assert await hops("10.5.0.0/16") == {"fd00::1", "fd00::2"}
+    assert await hops("10.6.0.0/16") == {"fd00::1"}
+    # The kernel says nothing of either route.
+    private_namespace.ip("nexthop", "del", "id", "1")
+    assert await hops("10.6.0.0/16") == set()
+    assert await hops("10.5.0.0/16") == {"fd00::2"}

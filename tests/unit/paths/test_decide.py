@@ -30,7 +30,8 @@ from powernode_agent.model.status import (
     WireguardPeer,
 )
 from powernode_agent.model.values import Endpoint, NetworkId, PathId, PeerId, Prefix, PublicKey
-from powernode_agent.paths.decide import Decision, PathMemory, decide, recall
+from powernode_agent.paths.decide import Decision, PathMemory, decide
+from powernode_agent.paths.recall import recall
 from powernode_agent.paths.standing import (
     HOLD_DOWN,
     LOCAL_GRACE,

@@ -51,6 +51,23 @@ async def test_additions_go_up_the_phases_and_removals_down() -> None:
     assert not applied.skipped
 
 
+async def test_a_virtual_ip_is_held_last_and_let_go_of_first_and_not_without_a_link() -> None:
+    kernel = Kernel(refuse={"ops link"})
+    await carry_out(
+        [
+            kernel.change("release", CORE, Phase.VIRTUAL_IP, Verb.REMOVE),
+            kernel.change("remove route", CORE, Phase.ROUTE, Verb.REMOVE),
+            kernel.change("hold", CORE, Phase.VIRTUAL_IP),
+            kernel.change("setting", CORE, Phase.SETTINGS),
+            kernel.change("link", CORE, Phase.LINK),
+            kernel.change("ops hold", OPS, Phase.VIRTUAL_IP),
+            kernel.change("ops release", OPS, Phase.VIRTUAL_IP, Verb.REMOVE),
+            kernel.change("ops link", OPS, Phase.LINK),
+        ]
+    )
+    assert kernel.done == ["link", "setting", "hold", "release", "ops release", "remove route"]
+
+
 async def test_without_a_device_nothing_of_its_network_is_tried() -> None:
     kernel = Kernel(refuse={"core device"})
     applied = await carry_out(

@@ -1,0 +1,21 @@
+"""What can go wrong with FRR, in words an operator can act on."""
+
+from __future__ import annotations
+
+from powernode_agent.errors import AgentError
+
+
+class FrrError(AgentError):
+    """FRR could not be asked, told or started."""
+
+
+class FrrMissingError(FrrError):
+    """This host has no FRR, or one that is too old; static networks need none."""
+
+
+class FrrRefusedError(FrrError):
+    """FRR refused a line, or took it for something else. What stood before was put back."""
+
+
+class ForeignConfigError(FrrError):
+    """The configuration of FRR on this host is somebody else's."""
