@@ -13,6 +13,7 @@ from typing import Final
 
 FIRST_LISTEN_PORT: Final = 51820
 LAST_LISTEN_PORT: Final = 65535
+FIRST_VIRTUAL: Final = 0x100
 MAX_HANDLE: Final = 6
 """A link is "wg-sdwan-<handle>", and a link name holds 15 characters."""
 MAX_HOSTS: Final = 1 << 20
@@ -37,6 +38,15 @@ def next_host_address(prefix: IPv6Network, taken: Collection[int]) -> IPv6Addres
     """
     first = int(prefix.network_address)
     for candidate in range(first + 1, first + min(prefix.num_addresses, MAX_HOSTS)):
+        if candidate not in taken:
+            return IPv6Address(candidate)
+    return None
+
+
+def next_virtual_address(prefix: IPv6Network, taken: Collection[int]) -> IPv6Address | None:
+    """The lowest free address from ::100 upwards: below are hosts, as in the runbook's examples."""
+    first = int(prefix.network_address)
+    for candidate in range(first + FIRST_VIRTUAL, first + min(prefix.num_addresses, MAX_HOSTS)):
         if candidate not in taken:
             return IPv6Address(candidate)
     return None

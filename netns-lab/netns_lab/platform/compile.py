@@ -6,7 +6,8 @@ sources too: two ends that choose different hubs drop each other's packets. A pe
 always carried by the peer itself, so nothing is compiled for it, and a node's own LAN never appears
 among what its hubs may carry: that would send LAN traffic back to the hub.
 
-The firewall and the port mappings come from `compile_filter`; here they are laid on the nodes.
+The firewall and the port mappings come from `compile_filter`, BGP from `compile_routing`; here they are
+laid on the nodes.
 
 Resources carry no version here; `revisions` gives them one when they are found to have changed.
 """
@@ -24,8 +25,22 @@ from netns_lab.platform.compile_filter import (
     difference,
     policy_message,
 )
+from netns_lab.platform.compile_routing import carried_by_hubs, instance_of
+from netns_lab.platform.compile_virtual_ip import (
+    VirtualIps,
+    changed_virtual_ips,
+    share_virtual_ips,
+)
 from netns_lab.platform.filter_intent import NO_FILTER
-from netns_lab.platform.intent import KeySource, NetworkIntent, PeerIntent, Role, Topology
+from netns_lab.platform.intent import (
+    KeySource,
+    NetworkIntent,
+    PeerIntent,
+    Role,
+    RoutingMode,
+    Topology,
+)
+from netns_lab.platform.path_messages import path_message
 from netns_lab.platform.revisions import Key, Resource, Resources, key_of
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode.sdwan.v1.agent_service_pb2 import RESOURCE_KIND_NETWORK, RESOURCE_KIND_PEER
@@ -39,6 +54,10 @@ _ROLES: Final = {Role.HUB: pb.PEER_ROLE_HUB, Role.SPOKE: pb.PEER_ROLE_SPOKE}
 _KEY_SOURCES: Final = {
     KeySource.PLATFORM: pb.KEY_SOURCE_PLATFORM,
     KeySource.NODE: pb.KEY_SOURCE_NODE,
+}
+_ROUTING_MODES: Final = {
+    RoutingMode.STATIC: pb.ROUTING_MODE_STATIC,
+    RoutingMode.IBGP: pb.ROUTING_MODE_IBGP,
 }
 
 
@@ -60,6 +79,7 @@ class _Shared:
     hubs: tuple[PeerIntent, ...]
     lans: tuple[tuple[PeerIntent, str], ...]
     overlay: tuple[str, ...]
+    virtual_ips: VirtualIps
     trials: Mapping[str, tuple[str, ...]]
 
 
@@ -86,7 +106,8 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
     changed = {
         id_
         for id_ in shared.peers.keys() | earlier.peers.keys()
-        if (now := shared.peers.get(id_)) is not (was := earlier.peers.get(id_)) and now != was
+        if ((now := shared.peers.get(id_)) is not (was := earlier.peers.get(id_)) and now != was)
+        or shared.virtual_ips.permitted.get(id_) != earlier.virtual_ips.permitted.get(id_)
     }
     affected = set(changed)
     for side in (earlier, shared):
@@ -102,12 +123,8 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
         nodes[own.node_id] = resources | filters.of(own.node_id)
     untouched = [peer for peer in network.peers if peer.id not in affected]
     _change_filters(nodes, untouched, before, network, filters)
+    _change_virtual_ips(nodes, untouched, earlier.virtual_ips, shared.virtual_ips)
     return Compiled(network, nodes, filters)
-
-
-def path_id(network_id: str, prefix: str) -> str:
-    """Id of the path of a prefix: stable, and within the id alphabet, which has no slash."""
-    return f"{network_id}.{prefix.replace('/', '_')}"
 
 
 def trial_address(host_address: str) -> str:
@@ -130,6 +147,7 @@ def _share(network: NetworkIntent) -> _Shared:
         hubs=tuple(peers[hub] for hub in network.hub_order),
         lans=tuple((peer, lan) for peer in network.peers for lan in peer.lan_subnets),
         overlay=tuple(prefix for prefix in (network.prefix, network.overlay_ipv4_prefix) if prefix),
+        virtual_ips=share_virtual_ips(network, peers),
         trials=trials,
     )
 
@@ -139,7 +157,7 @@ def _same_frame(one: _Shared, two: _Shared) -> bool:
 
     def frame(side: _Shared) -> tuple[object, ...]:
         return (
-            replace(side.network, peers=(), filter=NO_FILTER),
+            replace(side.network, peers=(), filter=NO_FILTER, virtual_ips=()),
             tuple((peer.id, lan) for peer, lan in side.lans),
         )
 
@@ -172,6 +190,25 @@ def _change_filters(
         nodes[own.node_id] = resources
 
 
+def _change_virtual_ips(
+    nodes: dict[str, Resources], untouched: Iterable[PeerIntent], was: VirtualIps, now: VirtualIps
+) -> None:
+    """As `_change_filters`, for the virtual IPs."""
+    changed = changed_virtual_ips(was.network, now.network)
+    if not changed:
+        return
+    for own in untouched:
+        before, after = was.some(own, changed), now.some(own, changed)
+        put, gone = difference(before, after)
+        put = {key: resource for key, resource in put.items() if before.get(key) != resource}
+        if not put and not gone:
+            continue
+        resources = {**nodes[own.node_id], **put}
+        for key in gone:
+            del resources[key]
+        nodes[own.node_id] = resources
+
+
 def _compile_node(
     shared: _Shared,
     own: PeerIntent,
@@ -194,6 +231,10 @@ def _compile_node(
         add(_tried(shared, own, shared.peers[id_]))
     for path in _paths(shared, own, neighbours):
         add(path)
+    for resource in shared.virtual_ips.of(own):
+        add(resource)
+    if shared.network.routing_mode is RoutingMode.IBGP:
+        add(instance_of(shared.network, own, neighbours.values()))
     return resources
 
 
@@ -240,7 +281,7 @@ def _network(network: NetworkIntent, own: PeerIntent) -> pb.Network:
         handle=network.handle,
         prefix=network.prefix,
         overlay_ipv4_prefix=network.overlay_ipv4_prefix,
-        routing_mode=pb.ROUTING_MODE_STATIC,
+        routing_mode=_ROUTING_MODES[network.routing_mode],
         pod_subnet_prefix=network.pod_subnet_prefix,
         interface=pb.Interface(
             peer_id=own.id,
@@ -280,11 +321,17 @@ def _peer(shared: _Shared, own: PeerIntent, other: PeerIntent) -> pb.Peer:
 
 
 def _permitted(shared: _Shared, own: PeerIntent, other: PeerIntent) -> tuple[str, ...]:
-    """All that `other` may carry for `own`: for a spoke's hub everything but the spoke's own LANs."""
+    """All that `other` may carry for `own`: for a spoke's hub everything but the spoke's own LANs.
+
+    Where BGP chooses, a hub may carry everything for other hubs as well: a spoke that one of them has
+    lost is reached by the other.
+    """
+    if shared.network.routing_mode is RoutingMode.IBGP and other.role is Role.HUB:
+        return carried_by_hubs(shared.network, shared.lans, own)
     if own.role is Role.SPOKE and other.role is Role.HUB:
         lans = tuple(lan for holder, lan in shared.lans if holder.id != own.id)
         return shared.overlay + lans
-    return other.lan_subnets
+    return other.lan_subnets + shared.virtual_ips.permitted.get(other.id, ())
 
 
 def _paths(
@@ -294,22 +341,13 @@ def _paths(
     hubs = tuple(hub.id for hub in shared.hubs)
     if own.role is Role.SPOKE and hubs:
         for prefix in shared.overlay:
-            yield _path(network.id, prefix, pb.PATH_PURPOSE_OVERLAY, hubs)
+            yield path_message(network.id, prefix, pb.PATH_PURPOSE_OVERLAY, hubs)
+    if network.routing_mode is RoutingMode.IBGP:
+        # BGP chooses; the overlay is what it speaks over, and what is left when it is away.
+        return
     for holder, lan in shared.lans:
         if holder.id == own.id:
             continue
         candidates = (holder.id,) if holder.id in neighbours else hubs
         if candidates:
-            yield _path(network.id, lan, pb.PATH_PURPOSE_LAN, candidates)
-
-
-def _path(
-    network_id: str, prefix: str, purpose: pb.PathPurpose, candidates: tuple[str, ...]
-) -> pb.Path:
-    return pb.Path(
-        id=path_id(network_id, prefix),
-        network_id=network_id,
-        prefix=prefix,
-        purpose=purpose,
-        candidates=[pb.PathCandidate(peer_id=candidate) for candidate in candidates],
-    )
+            yield path_message(network.id, lan, pb.PATH_PURPOSE_LAN, candidates)

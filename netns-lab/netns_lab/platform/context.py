@@ -18,6 +18,7 @@ from netns_lab.platform.problems import Remembered
 from netns_lab.platform.reachability import Address
 from netns_lab.platform.revisions import Key, Resource
 from netns_lab.platform.tables import Network, NodeInstance, Peer
+from netns_lab.platform.virtual_ip_memory import VirtualIpMemory
 from powernode.sdwan.v1 import agent_service_pb2, status_pb2
 
 Answer = dict[str, object]
@@ -47,6 +48,7 @@ class Services(Protocol):
     def observation(self, node_id: str) -> Observation: ...
     def addresses(self) -> frozenset[Address]: ...
     def remembered(self, network_id: str, peer_id: str) -> Remembered: ...
+    def virtual_ip_memory(self, virtual_ip_id: str) -> VirtualIpMemory: ...
     def revision(self, node_id: str) -> int: ...
     def events(self) -> list[dict[str, object]]: ...
     def watchers(self, node_id: str) -> int: ...
@@ -69,6 +71,7 @@ class Context:
     touched_nodes: set[str] = field(default_factory=set)
     touched_filters: set[Touched] = field(default_factory=set)
     starts_rotation: bool = False
+    starts_move: bool = False
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def touch(self, network_id: str, peer_id: str = "") -> None:

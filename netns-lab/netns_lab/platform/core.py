@@ -16,14 +16,19 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from netns_lab.platform import (
+    approval_actions,
     enrolment,
     firewall_audit,
     lab,
     phase1_networks,
     phase2_peers,
+    phase3_failover,
+    phase3_virtual_ips,
     phase4_port_mappings,
     phase5_firewall,
     phase5_tags,
+    phase8_ibgp,
+    phase8_lan_subnets,
     registry,
     skills,
 )
@@ -38,17 +43,23 @@ from netns_lab.platform.reachability import Address
 from netns_lab.platform.registry import Registry
 from netns_lab.platform.revisions import Key, Resource
 from netns_lab.platform.tables import Account, NodeInstance
+from netns_lab.platform.virtual_ip_memory import VirtualIpMemory
 from powernode.sdwan.v1 import agent_service_pb2
 
 REGISTRY: Registry = registry.make_registry(
     (
         *phase1_networks.ACTIONS,
         *phase2_peers.ACTIONS,
+        *phase3_virtual_ips.ACTIONS,
+        *phase3_failover.ACTIONS,
         *phase4_port_mappings.ACTIONS,
         *phase5_firewall.ACTIONS,
         *phase5_tags.ACTIONS,
         *firewall_audit.ACTIONS,
+        *phase8_ibgp.ACTIONS,
+        *phase8_lan_subnets.ACTIONS,
         *skills.ACTIONS,
+        *approval_actions.ACTIONS,
         *lab.ACTIONS,
     )
 )
@@ -80,6 +91,8 @@ class Platform:
             self.publisher.publish(context.touched, context.touched_nodes, context.touched_filters)
             if context.starts_rotation:
                 self.observer.expect_rotations()
+            if context.starts_move:
+                self.observer.expect_moves()
             self.observer.consider()
         return answer
 
@@ -129,6 +142,9 @@ class Platform:
 
     def remembered(self, network_id: str, peer_id: str) -> Remembered:
         return self.observer.remembered(network_id, peer_id)
+
+    def virtual_ip_memory(self, virtual_ip_id: str) -> VirtualIpMemory:
+        return self.observer.virtual_ip_memory(virtual_ip_id)
 
     def revision(self, node_id: str) -> int:
         return self.publisher.revision(node_id)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from sqlalchemy import select
+
 from netns_lab.platform.context import Context
-from netns_lab.platform.tables import Network
+from netns_lab.platform.tables import Network, NodeInstance, Peer
 from powernode.sdwan.v1 import status_pb2 as pb
 
 SHADOWED: Final = "FW-001"
@@ -52,17 +54,24 @@ class Speaker:
 def speakers(context: Context, network: Network) -> list[Speaker]:
     """The nodes of a network in their order."""
     found: list[Speaker] = []
-    for peer in network.peers:
-        seen = context.services.observation(peer.node_id)
+    # Columns and not objects: there may be thousands.
+    rows = context.session.execute(
+        select(Peer.id, Peer.node_id, NodeInstance.name)
+        .join(NodeInstance, NodeInstance.id == Peer.node_id)
+        .where(Peer.network_id == network.id)
+        .order_by(Peer.ordinal)
+    )
+    for peer_id, node_id, name in rows:
+        seen = context.services.observation(node_id)
         age = None if seen.report is None else round(context.now - seen.received_at, 3)
         found.append(
             Speaker(
-                peer_id=peer.id,
-                node_id=peer.node_id,
-                name=peer.node.name,
+                peer_id=peer_id,
+                node_id=node_id,
+                name=name,
                 report=seen.report if seen.online else None,
                 reported_seconds_ago=age,
-                desired=context.services.revision(peer.node_id),
+                desired=context.services.revision(node_id),
             )
         )
     return found

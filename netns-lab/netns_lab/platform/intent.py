@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from netns_lab.platform.filter_intent import NO_FILTER, FilterIntent
+from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER, NO_ROUTING, PeerRouting
+from netns_lab.platform.virtual_ip_intent import VirtualIpIntent
 
 
 class Topology(Enum):
@@ -21,6 +23,13 @@ class Topology(Enum):
 
     HUB_SPOKE = "hub_spoke"
     FULL_MESH = "full_mesh"
+
+
+class RoutingMode(Enum):
+    """How routes come to be. STATIC: the platform's paths. IBGP: FRR's best paths."""
+
+    STATIC = "static"
+    IBGP = "ibgp"
 
 
 class Role(Enum):
@@ -96,6 +105,7 @@ class PeerIntent:
     tried_at: str = ""
     witnesses: tuple[str, ...] = ()
     can_witness: bool = False
+    routing: PeerRouting = NO_ROUTING
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +122,6 @@ class NetworkIntent:
     peers: tuple[PeerIntent, ...]
     hub_order: tuple[str, ...]
     filter: FilterIntent = NO_FILTER
+    routing_mode: RoutingMode = RoutingMode.STATIC
+    as_number: int = DEFAULT_AS_NUMBER
+    virtual_ips: tuple[VirtualIpIntent, ...] = ()

@@ -29,6 +29,9 @@ from netns_lab.platform.rotations import Rotations
 from netns_lab.platform.sensor import Sensor
 from netns_lab.platform.tables import Network, NodeReportRow, Peer, PeerKey
 from netns_lab.platform.trials import Trials
+from netns_lab.platform.virtual_ip_memory import VirtualIpMemory
+from netns_lab.platform.virtual_ip_moves import VirtualIpMoves
+from netns_lab.platform.virtual_ip_sensor import VirtualIpSensor
 from powernode.sdwan.v1 import status_pb2
 
 log = structlog.get_logger()
@@ -54,6 +57,8 @@ class Observer:
     _trials: Trials = field(init=False)
     _rotations: Rotations = field(init=False)
     _sensor: Sensor = field(init=False)
+    _virtual_ips: VirtualIpSensor = field(init=False)
+    _moves: VirtualIpMoves = field(init=False)
 
     def __post_init__(self) -> None:
         self._trials = Trials(self.sessions, self.clock, self.observations, self.event)
@@ -61,6 +66,17 @@ class Observer:
             self.sessions, self.publisher, self.clock, self.observation, self.event
         )
         self._sensor = Sensor(self.clock, self.observations, self.publisher.revision, self.event)
+        self._virtual_ips = VirtualIpSensor(
+            self.sessions, self.clock, self.observations, self.event
+        )
+        self._moves = VirtualIpMoves(
+            self.sessions,
+            self.publisher,
+            self.clock,
+            self.observation,
+            self._virtual_ips.silent,
+            self.event,
+        )
 
     def event(self, name: str, /, **details: object) -> None:
         """Records what happened, and logs it."""
@@ -105,13 +121,25 @@ class Observer:
             votes = self._votes(current)
             self._sensor.consider(current, votes)
             self._choose_hub(current, votes)
+            if self._virtual_ips.consider(self.publisher.intents[network.id]):
+                self.publisher.publish({(network.id, "")})
         if networks is None:
             self._sensor.forget_all_but(self.publisher.intents)
+            self._virtual_ips.forget_all_but(self.publisher.intents.values())
         self._rotations.drive()
+        self._moves.drive()
 
     def expect_rotations(self) -> None:
         """Says that an action may have requested a rotation."""
         self._rotations.expect()
+
+    def expect_moves(self) -> None:
+        """Says that an action may have begun a move of a virtual IP."""
+        self._moves.expect()
+
+    def virtual_ip_memory(self, virtual_ip_id: str) -> VirtualIpMemory:
+        """What was seen of a virtual IP over time."""
+        return self._virtual_ips.remembered(virtual_ip_id)
 
     def remembered(self, network_id: str, peer_id: str) -> Remembered:
         """What was seen of a peer over time."""

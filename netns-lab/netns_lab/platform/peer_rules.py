@@ -5,24 +5,18 @@ A breach is an `ActionError` with the field and the rule, raised before anything
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import chain
 from socket import AF_INET, AF_INET6, AddressFamily, inet_pton
-from typing import Annotated
 
-from pydantic import Field
 from sqlalchemy import select
 
 from netns_lab.platform import allocation, keys, prefixes
 from netns_lab.platform.context import Context
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.intent import KeySource
-from netns_lab.platform.prefixes import Prefix
 from netns_lab.platform.reachability import split_endpoint
-from netns_lab.platform.registry import Arguments
 from netns_lab.platform.tables import (
-    LanSubnet,
     Network,
     NodeInstance,
     Peer,
@@ -30,13 +24,6 @@ from netns_lab.platform.tables import (
     PortMappingRow,
     VirtualIp,
 )
-
-
-class Lan(Arguments):
-    """A LAN behind a peer, as in phase 8."""
-
-    prefix: str
-    description: Annotated[str, Field(max_length=255)] = ""
 
 
 def host_address(context: Context, network: Network) -> str:
@@ -78,7 +65,7 @@ def check_endpoint(context: Context, text: str | None) -> int | None:
     """The port of an operator's endpoint, None: it names none. Raises `ActionError`.
 
     Agents refuse an address that no other host can send to, and with it the whole revision; one inside
-    an overlay would have the packets that carry a tunnel go through a tunnel.
+    an overlay, or a LAN behind a tunnel, would have the packets that carry a tunnel go through one.
     """
     if text is None:
         return None
@@ -97,8 +84,9 @@ def check_endpoint(context: Context, text: str | None) -> int | None:
             "must be a unicast address that other hosts can send to (not loopback, link-local,"
             f" multicast, reserved or IPv4-mapped), got {address}",
         )
-    overlays = prefixes.overlays(context.session, context.account_id)
-    prefixes.refuse_overlap("endpoint_address", prefix, overlays)
+    scope = (context.session, context.account_id)
+    inside = chain(prefixes.overlays(*scope), prefixes.lan_subnets(*scope))
+    prefixes.refuse_overlap("endpoint_address", prefix, inside)
     return port
 
 
@@ -120,28 +108,6 @@ def listen_port(context: Context, node: NodeInstance, endpoint: str | None) -> i
     if port is None:
         raise ActionError("node_instance_id", f"must have a free UDP port; {node.name} has none")
     return port
-
-
-def lan_subnets(context: Context, given: Sequence[str | Lan], of_peer: str = "") -> list[LanSubnet]:
-    """LANs as rows; those that `of_peer` has now do not count. Raises `ActionError`."""
-    lans: list[LanSubnet] = []
-    scope = (context.session, context.account_id)
-    seen: list[tuple[Prefix, str]] = []
-    for index, item in enumerate(given):
-        lan = Lan(prefix=item) if isinstance(item, str) else item
-        field = f"lan_subnets.{index}" + ("" if isinstance(item, str) else ".prefix")
-        prefix = prefixes.parse(field, lan.prefix)
-        # A host is one routing domain, so LANs collide across the networks of an account as well.
-        others = chain(
-            seen,
-            prefixes.overlays(*scope),
-            prefixes.pod_subnets(*scope),
-            prefixes.lan_subnets(*scope, except_peer=of_peer),
-        )
-        prefixes.refuse_overlap(field, prefix, iter(others))
-        seen.append((prefix, f"{prefix} of the same call"))
-        lans.append(LanSubnet(prefix=str(prefix), description=lan.description))
-    return lans
 
 
 def first_key(context: Context, source: str) -> PeerKey:

@@ -67,10 +67,6 @@ def create_network(context: Context, arguments: CreateNetwork) -> Answer:
     ).all()
     if any(network.name == arguments.name for network in taken):
         raise ActionError("name", f"must be unique in the account; {arguments.name!r} exists")
-    if arguments.routing_mode == "ibgp":
-        raise ActionError(
-            "routing_mode", "must be 'static': this release of the platform serves no 'ibgp' yet"
-        )
     prefix = _overlay_prefix(context, arguments.prefix)
     ipv4 = _overlay_ipv4(context, arguments.overlay_ipv4_prefix)
     pods = _pod_subnet(context, arguments.pod_subnet_prefix, prefix, ipv4)

@@ -18,18 +18,19 @@ from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.firewall_tags import drop_unneeded, tags_of
 from netns_lab.platform.intent import KeySource, Standing
+from netns_lab.platform.lan_rules import Lan, lan_subnets
 from netns_lab.platform.peer_answers import answer_all, answer_new, answer_one, describe
 from netns_lab.platform.peer_rules import (
-    Lan,
     check_endpoint,
     first_key,
     host_address,
     host_ipv4,
-    lan_subnets,
     listen_port,
 )
 from netns_lab.platform.phase1_networks import NetworkReference
+from netns_lab.platform.phase3_failover import leave_virtual_ips
 from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.routing_rows import number_router
 from netns_lab.platform.tables import Peer
 
 
@@ -98,6 +99,7 @@ def attach_peer(context: Context, arguments: AttachPeer) -> Answer:
         lan_subnets=lan_subnets(context, arguments.lan_subnets),
     )
     session.add(peer)
+    number_router(context, node)
     session.flush()
     context.touch(network.id, peer_id)
     context.event("peer.attached", network_id=network.id, peer_id=peer_id, node=node.name)
@@ -139,6 +141,7 @@ def detach_peer(context: Context, arguments: PeerReference) -> Answer:
     network = peer.network
     if network.current_hub_id == peer.id:
         network.current_hub_id = ""
+    leave_virtual_ips(context, peer)
     context.session.delete(peer)
     context.session.flush()
     context.touch(network.id, arguments.peer_id)

@@ -29,12 +29,7 @@ IPv4-mapped. Agents refuse them, and with them the whole revision; so nothing of
 
 def parse(field: str, text: str) -> Prefix:
     """A prefix without host bits, not a default route."""
-    try:
-        prefix = ip_network(text)
-    except ValueError:
-        raise ActionError(
-            field, f"must be an IPv4 or IPv6 prefix without host bits, got {text!r}"
-        ) from None
+    prefix = _read(field, text)
     if prefix.prefixlen == 0:
         raise ActionError(field, f"must not be a default route, got {text!r}")
     _refuse_unroutable(field, prefix)
@@ -46,12 +41,7 @@ def parse_selected(field: str, text: str) -> Prefix:
 
     A default route is one; whoever means everyone of one family says so with it.
     """
-    try:
-        prefix = ip_network(text)
-    except ValueError:
-        raise ActionError(
-            field, f"must be an IPv4 or IPv6 prefix without host bits, got {text!r}"
-        ) from None
+    prefix = _read(field, text)
     if str(prefix) != text:
         raise ActionError(field, f"must be written as {str(prefix)!r}, got {text!r}")
     _refuse_unroutable(field, prefix)
@@ -129,6 +119,17 @@ def is_unroutable(prefix: Prefix) -> bool:
     return any(
         prefix.prefixlen >= range_.prefixlen and overlap(prefix, range_) for range_ in UNROUTABLE
     )
+
+
+def _read(field: str, text: str) -> Prefix:
+    try:
+        prefix = ip_network(text)
+    except ValueError:
+        prefix = None
+    # A scope (fd00::%1/64) is a matter of one host, and agents refuse it.
+    if prefix is None or "%" in text:
+        raise ActionError(field, f"must be an IPv4 or IPv6 prefix without host bits, got {text!r}")
+    return prefix
 
 
 def _refuse_unroutable(field: str, prefix: Prefix) -> None:

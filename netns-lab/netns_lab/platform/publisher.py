@@ -33,6 +33,7 @@ from netns_lab.platform.revisions import (
     key_of,
 )
 from netns_lab.platform.tables import Network, NodeInstance, Peer
+from netns_lab.platform.virtual_ip_rows import virtual_ip_intents
 from powernode.sdwan.v1 import agent_service_pb2
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 
@@ -197,7 +198,12 @@ class Publisher:
                 peers.pop(peer_id, None)
             else:
                 peers[peer_id] = peer_intent(row)
-        intent = network_intent(network, tuple(peers.values()), wanted)
+        intent = network_intent(
+            network,
+            tuple(peers.values()),
+            wanted,
+            virtual_ip_intents(session, network_id),
+        )
         if self.intents.get(network_id) == intent:
             return set()
         compiled = compile_network(intent, before)

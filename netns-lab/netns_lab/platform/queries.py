@@ -19,11 +19,14 @@ from netns_lab.platform.intent import (
     NetworkIntent,
     PeerIntent,
     Role,
+    RoutingMode,
     Standing,
     Topology,
 )
 from netns_lab.platform.reachability import join_endpoint, split_endpoint
+from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER, PeerRouting, router_id_of
 from netns_lab.platform.tables import Network, Peer
+from netns_lab.platform.virtual_ip_intent import VirtualIpIntent
 
 
 def load_networks(session: Session) -> Sequence[Network]:
@@ -34,7 +37,10 @@ def load_networks(session: Session) -> Sequence[Network]:
 
 
 def network_intent(
-    network: Network, peers: tuple[PeerIntent, ...], filter_: FilterIntent = NO_FILTER
+    network: Network,
+    peers: tuple[PeerIntent, ...],
+    filter_: FilterIntent = NO_FILTER,
+    virtual_ips: tuple[VirtualIpIntent, ...] = (),
 ) -> NetworkIntent:
     """The intent of a network. `peers` are all of its peers in their order."""
     hubs = [peer.id for peer in peers if peer.role is Role.HUB]
@@ -52,6 +58,9 @@ def network_intent(
         peers=peers,
         hub_order=tuple(hubs),
         filter=filter_,
+        routing_mode=RoutingMode(network.routing_mode),
+        as_number=network.account.as_number or DEFAULT_AS_NUMBER,
+        virtual_ips=virtual_ips,
     )
 
 
@@ -75,6 +84,10 @@ def peer_intent(peer: Peer) -> PeerIntent:
         tried_at=peer.detected_endpoint if peer.witnesses else "",
         witnesses=tuple(peer.witnesses.split()),
         can_witness=not endpoint_of(peer) and False in (peer.wanted_public, peer.detected_public),
+        routing=PeerRouting(
+            router_id=router_id_of(peer.node.router_number),
+            lan_descriptions=tuple((lan.prefix, lan.description) for lan in peer.lan_subnets),
+        ),
     )
 
 

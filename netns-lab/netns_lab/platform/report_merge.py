@@ -40,6 +40,16 @@ def merge(before: pb.StatusReport | None, report: pb.StatusReport) -> pb.StatusR
     mappings = _keyed(before.port_mappings, report.port_mappings, lambda item: item.port_mapping_id)
     del whole.port_mappings[:]
     whole.port_mappings.extend(mappings)
+    sessions = _keyed(
+        before.bgp_sessions,
+        report.bgp_sessions,
+        lambda item: (item.network_id, item.neighbor_peer_id),
+    )
+    del whole.bgp_sessions[:]
+    whole.bgp_sessions.extend(sessions)
+    virtual_ips = _keyed(before.virtual_ips, report.virtual_ips, lambda item: item.virtual_ip_id)
+    del whole.virtual_ips[:]
+    whole.virtual_ips.extend(virtual_ips)
     firewalls = _keyed(before.firewalls, report.firewalls, lambda item: item.network_id)
     del whole.firewalls[:]
     whole.firewalls.extend(firewalls)

@@ -2,7 +2,8 @@
 
 `sdwan_peer_remediate` (runbook, KeysOutOfSync) rotates a peer's keys and so forces a new handshake. It
 only starts the rotation, or puts it in the network's queue; the nodes' reports drive it (`rotation`,
-`rotations`). `execute_skill` runs it under its skill name.
+`rotations`). `sdwan_vip_failover` is in `phase3_failover`, `sdwan_bgp_session_remediate` in
+`phase8_ibgp`. `execute_skill` runs all of them under their names.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, Literal
 
 from sqlalchemy import select
 
+from netns_lab.platform import phase3_failover, phase8_ibgp
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.registry import Action, Arguments, action
@@ -35,7 +37,14 @@ class Remediate(Arguments):
 class ExecuteSkill(Arguments):
     """A skill by name, and its inputs."""
 
-    skill: Literal["system-sdwan-peer-remediate", "sdwan_peer_remediate"]
+    skill: Literal[
+        "system-sdwan-peer-remediate",
+        "sdwan_peer_remediate",
+        "system-sdwan-vip-failover",
+        "sdwan_vip_failover",
+        "system-sdwan-bgp-session-remediate",
+        "sdwan_bgp_session_remediate",
+    ]
     inputs: Mapping[str, object]
 
 
@@ -98,8 +107,9 @@ def remediate(context: Context, arguments: Remediate) -> Answer:
 
 def execute_skill(context: Context, arguments: ExecuteSkill) -> Answer:
     """Runs a skill."""
+    skill = _SKILLS[arguments.skill.removeprefix("system-").replace("-", "_")]
     try:
-        return _REMEDIATE.run(context, arguments.inputs)
+        return skill.run(context, arguments.inputs)
     except ActionError as error:
         raise ActionError(f"inputs.{error.field}", error.rule) from None
 
@@ -144,6 +154,10 @@ def _iso(at: float) -> str:
 
 
 _REMEDIATE: Final = action("sdwan_peer_remediate", Remediate, remediate)
+_SKILLS: Final[Mapping[str, Action]] = {
+    each.name: each
+    for each in (_REMEDIATE, phase3_failover.VIP_FAILOVER, phase8_ibgp.BGP_SESSION_REMEDIATE)
+}
 
 ACTIONS: Final[tuple[Action, ...]] = (
     _REMEDIATE,

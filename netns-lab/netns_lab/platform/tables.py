@@ -16,16 +16,19 @@ class Table(DeclarativeBase):
 
 
 class Account(Table):
-    """An account; `ula_pool` is the /48 its networks are allocated from (RFC 4193)."""
+    """An account; `ula_pool` is the /48 its networks are allocated from (RFC 4193). `as_number` is that
+    of its iBGP networks, None: nobody has said, and they run with the default."""
 
     __tablename__ = "accounts"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     ula_pool: Mapped[str]
+    as_number: Mapped[int | None] = mapped_column(default=None)
 
 
 class NodeInstance(Table):
-    """A node that may enrol."""
+    """A node that may enrol. `router_number` makes its router id, unique in the account; 0: it was on
+    no network yet."""
 
     __tablename__ = "node_instances"
     __table_args__ = (UniqueConstraint("account_id", "name"),)
@@ -33,6 +36,7 @@ class NodeInstance(Table):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     name: Mapped[str]
     created_at: Mapped[float]
+    router_number: Mapped[int] = mapped_column(default=0)
 
 
 class Token(Table):
@@ -75,6 +79,7 @@ class Network(Table):
     topology: Mapped[str]
     current_hub_id: Mapped[str]
     created_at: Mapped[float]
+    account: Mapped[Account] = relationship()
     peers: Mapped[list[Peer]] = relationship(
         back_populates="network", cascade="all, delete-orphan", order_by="Peer.ordinal"
     )
@@ -149,13 +154,18 @@ class LanSubnet(Table):
 
 
 class VirtualIp(Table):
-    """Sdwan::VirtualIp: an address that no peer may get and no pod subnet may cover."""
+    """Sdwan::VirtualIp: an address that no peer may get and no pod subnet may cover. `preference` is
+    the highest local preference that any holder was given, one below BGP's default before the first.
+    """
 
     __tablename__ = "virtual_ips"
     id: Mapped[str] = mapped_column(primary_key=True)
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
     name: Mapped[str]
     address: Mapped[str]
+    anycast: Mapped[bool] = mapped_column(default=False)
+    preference: Mapped[int] = mapped_column(default=99)
+    created_at: Mapped[float] = mapped_column(default=0.0)
 
 
 class FirewallPolicyRow(Table):

@@ -44,6 +44,25 @@ def star(lab: Lab) -> Lab:
 
 
 @pytest.fixture
+def ibgp(lab: Lab) -> Lab:
+    """As `star`, on an iBGP network with IPv4."""
+    made = call(
+        lab,
+        "system_sdwan_create_network",
+        name="bgp",
+        routing_mode="ibgp",
+        overlay_ipv4_prefix="100.64.0.0/24",
+    )["network"]
+    lab.network_id = str(cast(Json, made)["id"])
+    for number in (1, 2):
+        lab.attach(f"hub-{number}", publicly_reachable=True, endpoint_address=f"203.0.113.{number}")
+    for name in ("a", "b"):
+        lab.attach(name)
+    lab.online("hub-1", "hub-2", "a", "b")
+    return lab
+
+
+@pytest.fixture
 def other(star: Lab) -> Lab:
     """`star` with a second network that has a peer, a virtual IP and a rule; and another account's."""
     made = call(star, "system_sdwan_create_network", name="ops")["network"]

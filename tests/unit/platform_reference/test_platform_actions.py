@@ -96,7 +96,6 @@ def test_a_network_is_allocated_from_the_pool(platform: Platform) -> None:
         ("prefix", {"name": "n", "prefix": "fd00:abcd:1::/64"}, "overlap"),
         ("prefix", {"name": "n", "prefix": 7}, "string"),
         ("routing_mode", {"name": "n", "routing_mode": "ospf"}, "static"),
-        ("routing_mode", {"name": "n", "routing_mode": "ibgp"}, "static"),
         ("topology", {"name": "n", "topology": "ring"}, "hub_spoke"),
         ("prefx", {"name": "n", "prefx": "fd00:1::/64"}, "no argument"),
         ("overlay_ipv4_prefix", {"name": "n", "overlay_ipv4_prefix": "10.0.0.0/30"}, "/29"),

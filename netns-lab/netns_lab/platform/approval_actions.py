@@ -1,0 +1,98 @@
+"""Runbook, troubleshooting: the approval queue ("operator approves, executor runs").
+
+`system_sdwan_list_approvals`, `system_sdwan_approve`, `system_sdwan_reject`. Approving carries out what
+was asked for in the same transaction, by what is known then and not when it was asked: if that is
+refused, the request stays in the queue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+from sqlalchemy import select
+
+from netns_lab.platform import phase3_failover
+from netns_lab.platform.approvals import ApprovalState, decide, describe_approval
+from netns_lab.platform.context import Answer, Context
+from netns_lab.platform.errors import ActionError
+from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.virtual_ip_sensor import SKILL
+from netns_lab.platform.virtual_ip_tables import ApprovalRow
+
+EXECUTORS: Final[Mapping[str, Action]] = {SKILL: phase3_failover.FAILOVER}
+"""What an approved skill does, by its name."""
+
+
+class ListApprovals(Arguments):
+    """Requests in one state; null: in any."""
+
+    state: Literal["pending", "executed", "rejected", "withdrawn"] | None = "pending"
+
+
+class Approve(Arguments):
+    """A request by id."""
+
+    approval_id: str
+
+
+class Reject(Approve):
+    """`reason` is shown with the request."""
+
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+def list_approvals(context: Context, arguments: ListApprovals) -> Answer:
+    """Lists what waits for approval, or was decided, oldest first."""
+    query = select(ApprovalRow).where(ApprovalRow.account_id == context.account_id)
+    if arguments.state is not None:
+        query = query.where(ApprovalRow.state == arguments.state)
+    rows = context.session.scalars(query.order_by(ApprovalRow.requested_at, ApprovalRow.id))
+    return {"approvals": [describe_approval(row) for row in rows]}
+
+
+def approve(context: Context, arguments: Approve) -> Answer:
+    """Approves a request and carries it out."""
+    row = _pending(context, arguments.approval_id)
+    # Decided first: what is carried out withdraws whatever else waits about the same.
+    decide(row, ApprovalState.EXECUTED, "approved by an operator", context.now)
+    context.session.flush()
+    try:
+        answer = EXECUTORS[row.skill].run(context, json.loads(row.inputs))
+    except ActionError as error:
+        raise ActionError(
+            "approval_id", f"must be possible to carry out; {error.field} {error.rule}"
+        ) from None
+    row.answer = json.dumps(answer)
+    context.session.flush()
+    context.event("approval.executed", approval_id=row.id, skill=row.skill, subject_id=row.subject)
+    return {"approval": describe_approval(row), "answer": answer}
+
+
+def reject(context: Context, arguments: Reject) -> Answer:
+    """Rejects a request; it is asked for again when the sensor fires again."""
+    row = _pending(context, arguments.approval_id)
+    decide(row, ApprovalState.REJECTED, arguments.reason or "rejected by an operator", context.now)
+    context.session.flush()
+    context.event("approval.rejected", approval_id=row.id, skill=row.skill, subject_id=row.subject)
+    return {"approval": describe_approval(row)}
+
+
+def _pending(context: Context, approval_id: str) -> ApprovalRow:
+    row = context.session.get(ApprovalRow, approval_id)
+    if row is None or row.account_id != context.account_id:
+        raise ActionError(
+            "approval_id", f"must be a request of the account; there is no {approval_id!r}"
+        )
+    if row.state != ApprovalState.PENDING.value:
+        raise ActionError("approval_id", f"must be pending; {row.id} is {row.state}")
+    return row
+
+
+ACTIONS: Final[tuple[Action, ...]] = (
+    action("system_sdwan_list_approvals", ListApprovals, list_approvals),
+    action("system_sdwan_approve", Approve, approve),
+    action("system_sdwan_reject", Reject, reject),
+)
