@@ -83,7 +83,7 @@ def play(lab: Lab, teller: Teller) -> None:
         teller.run(step)
     fabric = Stage(lab, instances)
     teller.phase("Phase 8: iBGP, on a second network of the same nodes")
-    if all([teller.run(step) for step in phase8.steps(fabric, teller)[:2]]):
+    if all(teller.run(step) for step in phase8.steps(fabric, teller)[:2]):
         for step in phase8.steps(fabric, teller)[2:]:
             teller.run(step)
         teller.phase("Phase 3: virtual IPs, on both networks")

@@ -112,7 +112,9 @@ def steps(static: Stage, fabric: Stage, teller: Teller) -> list[Step]:
                 lambda: _waiting(static, made[name]), what="a failover to wait for approval",
                 timeout=90,
             )  # fmt: skip
-            teller.evidence(f"in the queue: {queued['skill']}, {queued['policy']}: {queued['because']}")
+            teller.evidence(
+                f"in the queue: {queued['skill']}, {queued['policy']}: {queued['because']}"
+            )
             with static.node(NAT).probe(addresses[name], source=source) as running:
                 static.call("system_sdwan_approve", approval_id=str(queued["id"]))
                 static.lab.wait_until(
