@@ -103,6 +103,8 @@ put() { # FROM TO MODE: only when it differs, so that nothing reloads for no rea
 put powernode-agent.service /etc/systemd/system/powernode-agent.service 0644
 put sysusers.d/powernode-agent.conf /etc/sysusers.d/powernode-agent.conf 0644
 put tmpfiles.d/powernode-agent.conf /etc/tmpfiles.d/powernode-agent.conf 0644
+# Only the directory's owner and polkitd may look into it where polkit is installed.
+put polkit-rules.d/50-powernode-agent.rules /etc/polkit-1/rules.d/50-powernode-agent.rules 0644
 put networkd.conf.d/50-powernode-agent.conf \
     /etc/systemd/networkd.conf.d/50-powernode-agent.conf 0644
 if [ -e "$root/etc/powernode-agent/agent.toml" ]; then

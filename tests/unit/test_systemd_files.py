@@ -44,7 +44,7 @@ def test_the_sandbox_scores_2_0_or_better() -> None:
         "Before=k3s.service k3s-agent.service",
         "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
         "DeviceAllow=/dev/net/tun rw",
-        "ReadWritePaths=/run/wireguard /proc/sys/net",
+        "ReadWritePaths=/run/wireguard /proc/sys/net -/etc/frr",
     ],
 )
 def test_the_unit_keeps_its_promises(line: str) -> None:

@@ -63,11 +63,16 @@ def difference(running: FrrConfig, wanted: FrrConfig, *, by_replacing: bool = Fa
         if len(context) == 1 and context[0].startswith("router bgp") and context not in new:
             steps.append(_no(context[:-1], context[-1]))
             old = {each: lines for each, lines in old.items() if each[:1] != context}
-    steps += _top_level_conflicts(old.get((), ()), new.get((), ()))
+    in_the_way = _in_the_way(old.get((), ()), new.get((), ()))
+    steps += [_no((), line) for line in in_the_way]
     for neighbor in sorted(reentered):
         steps.append(_no(_bgp(old), f"neighbor {neighbor}"))
     standing = {
-        context: tuple(line for line in lines if _neighbor(line) not in reentered)
+        context: tuple(
+            line
+            for line in lines
+            if _neighbor(line) not in reentered and (context or line not in in_the_way)
+        )
         for context, lines in old.items()
     }
     for context, lines in new.items():
@@ -83,7 +88,7 @@ def _enter(
     daemon = daemon_of(context)
     stood = set(before or ())
     coming = [line for line in lines if line not in stood]
-    if before is None and not lines:
+    if before is None and not lines and context:
         yield Step(daemon, context, "")
     keys = {_key(line) for line in coming}
     for line in before or ():
@@ -94,7 +99,7 @@ def _enter(
             yield Step(daemon, context, f"no neighbor {bfd} bfd", removes=True)
             coming = [f"neighbor {bfd} bfd", *(c for c in coming if c != f"neighbor {bfd} bfd")]
         elif by_replacing and _key(line) in keys:
-            yield Step(daemon, context, f"no {line}", removes=True)
+            yield Step(daemon, context, _negated(line), removes=True)
     for line in coming:
         yield Step(daemon, context, line)
 
@@ -137,7 +142,7 @@ def _leave(
         for line in lines:
             if line in (kept or ()) or _neighbor(line) in gone or _key(line) in keys:
                 continue
-            steps.append(Step(daemon_of(context), context, f"no {line}", removes=True))
+            steps.append(Step(daemon_of(context), context, _negated(line), removes=True))
     return [*steps, *entries, *profiles, *_lists_that_go(old.get((), ()), new.get((), ()))]
 
 
@@ -158,34 +163,50 @@ def _lists_that_go(old: Sequence[str], new: Sequence[str]) -> Iterator[Step]:
             yield _no((), line)
 
 
-def _top_level_conflicts(old: Sequence[str], new: Sequence[str]) -> list[Step]:
+def _in_the_way(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Entries whose place in a list another is to have."""
-    coming = {_key(line): line for line in new if line not in old}
+    coming = [line for line in new if line not in old]
+    keys = {_key(line) for line in coming}
+    # FRR silently ignores an entry that is in the list already under another number.
+    bodies = {_without_number(line) for line in coming}
     return [
-        _no((), line)
+        line
         for line in old
-        if line not in new and _list_name(line) is not None and _key(line) in coming
+        if line not in new
+        and _list_name(line) is not None
+        and (_key(line) in keys or _without_number(line) in bodies)
     ]
 
 
 def _reentered(
     old: Mapping[Context, Sequence[str]], new: Mapping[Context, Sequence[str]]
 ) -> frozenset[str]:
-    """Neighbours that move to another peer group, or stop being one."""
+    """Neighbours that move to another peer group, or leave theirs and stay neighbours."""
     before, after = (
         {_neighbor(line): line for line in lines if " peer-group " in line}
         for lines in (old.get(_bgp(old), ()), new.get(_bgp(new), ()))
     )
+    staying = {_neighbor(line) for line in new.get(_bgp(new), ())}
     return frozenset(
         neighbor
         for neighbor, line in before.items()
-        if neighbor is not None and neighbor in after and after[neighbor] != line
+        if neighbor is not None and neighbor in staying and after.get(neighbor) != line
     )
 
 
 def _no(context: Context, words: str) -> Step:
     daemon = daemon_of(context or (words,))
-    return Step(daemon, context, f"no {words}", removes=True)
+    return Step(daemon, context, _negated(words), removes=True)
+
+
+def _negated(line: str) -> str:
+    """The command that takes a line out."""
+    if line.startswith("no "):
+        return line.removeprefix("no ")
+    for words in _NEGATED_BARE:
+        if line.startswith(words):
+            return f"no {words}"
+    return f"no {line}"
 
 
 def _bgp(contexts: Mapping[Context, Sequence[str]]) -> Context:
@@ -202,6 +223,9 @@ def _bfd_of(line: str) -> str | None:
     words = line.split()
     return words[1] if words[0] == "neighbor" and words[2:4] == ["bfd", "profile"] else None
 
+
+_NEGATED_BARE: Final = ("set as-path prepend", "on-match goto")
+"""Lines that FRR 8.4 takes out without their values, and not with them."""
 
 _KEY_WORDS: Final[Mapping[str, int]] = {
     "bgp cluster-id": 2,
@@ -252,6 +276,12 @@ def _sets(config: FrrConfig) -> dict[Context, frozenset[str]]:
         for context, lines in config.contexts.items()
         if lines or context[:1] not in ((), ("bfd",)) or len(context) > 1
     }
+
+
+def _without_number(line: str) -> str:
+    words = line.split()
+    at = words.index("seq") if "seq" in words else len(words)
+    return " ".join((*words[:at], *words[at + 2 :]))
 
 
 def commands_of(steps: Iterable[Step]) -> list[str]:

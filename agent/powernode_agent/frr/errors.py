@@ -17,5 +17,9 @@ class FrrRefusedError(FrrError):
     """FRR refused a line, or took it for something else. What stood before was put back."""
 
 
+class FrrNotRestoredError(FrrError):
+    """FRR refused a change, and what stood before is not all back."""
+
+
 class ForeignConfigError(FrrError):
     """The configuration of FRR on this host is somebody else's."""

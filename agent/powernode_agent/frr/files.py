@@ -8,8 +8,9 @@ none, so it is replaced as one.
 
 from __future__ import annotations
 
+import grp
 import os
-import shutil
+import pwd
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -32,9 +33,9 @@ class ConfigFile:
     def claim(self) -> None:
         """Make sure that it is ours to write. Raises `ForeignConfigError`, `FrrError`."""
         text = self._read()
-        if text is None or is_ours(text) or says_nothing(text):
+        if text is None or is_ours(text):
             return
-        if not self._adopt:
+        if not self._adopt and not says_nothing(text):
             raise ForeignConfigError(
                 "the configuration of FRR on this host is somebody else's, and stays as it is",
                 which=str(self._path),
@@ -42,6 +43,10 @@ class ConfigFile:
                 action="move what is in it to the platform and set frr.adopt = true in agent.toml"
                 f" (it is kept as {self._path.name}{BACKUP_SUFFIX}), or use static networks here",
             )
+        self._keep(text)
+
+    def _keep(self, text: str) -> None:
+        """Also what the package brought: whoever takes the agent away finds it again."""
         backup = self._path.with_name(self._path.name + BACKUP_SUFFIX)
         if not backup.exists():
             replace_file(backup, text)
@@ -85,13 +90,18 @@ def replace_file(path: Path, text: str) -> None:
     """Write a file of FRR's as one, with the owner and mode that FRR expects. Raises `FrrError`."""
     draft = path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        # A new file, and no link to somewhere: the directory is FRR's, and we may be root.
+        draft.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, _MODE)
         with os.fdopen(descriptor, "w") as file:
+            # Whatever our umask is, FRR has to read it, by its group where we are not root.
+            os.fchmod(descriptor, _MODE)
+            owner = pwd.getpwnam("frr").pw_uid if os.geteuid() == 0 else -1
+            os.fchown(descriptor, owner, grp.getgrnam("frr").gr_gid)
             file.write(text)
             file.flush()
             os.fsync(descriptor)
-        if os.geteuid() == 0:
-            shutil.chown(draft, "frr", "frr")
         draft.replace(path)
     except (OSError, LookupError) as error:
         with suppress(OSError):

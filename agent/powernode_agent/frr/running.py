@@ -50,13 +50,16 @@ def parse_running(text: str) -> FrrConfig:
             here = here[:depth]
             continue
         here = here[:depth]
-        if not here and words.startswith(_LEFT_ALONE):
-            continue
-        if _depth(following) > depth or (following.strip() in _ENDS and _depth(following) == depth):
+        opens = _depth(following) > depth or (
+            following.strip() in _ENDS and _depth(following) == depth
+        )
+        if opens:
             here.append(words)
-            contexts.setdefault(tuple(here), [])
-        else:
-            contexts.setdefault(tuple(here), []).append(words)
+        if (here or [words])[0].startswith(_LEFT_ALONE):
+            continue  # with all that is inside
+        lines_here = contexts.setdefault(tuple(here), [])
+        if not opens:
+            lines_here.append(words)
     return FrrConfig({context: tuple(found) for context, found in contexts.items()})
 
 
@@ -81,7 +84,7 @@ def is_ours(text: str) -> bool:
 
 def says_nothing(text: str) -> bool:
     """Whether a frr.conf configures no routing: as the package brings it, or as good as empty."""
-    return not any(parse_running(text).contexts.values())
+    return not any(context or lines for context, lines in parse_running(text).contexts.items())
 
 
 def _common(one: Context, two: Context) -> Context:

@@ -3,7 +3,9 @@
 They put themselves into the background and are nobody's child, so that the data plane outlives the
 agent. Whether one runs is asked of its vty socket: a file with a process id may be stale and name
 somebody else. zebra is told to keep the routes of a predecessor that was killed until bgpd has told it
-of them anew; by default it sweeps them while the sessions still say Established (field notes).
+of them anew; by default it sweeps them while the sessions still say Established (field notes). And bgpd
+is started anew with it: it comes back to a new zebra, but does not tell it what it told the old one,
+and when the time is over, the routes would be gone under sessions that still say Established.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ START_TIMEOUT: Final = 15.0
 END_TIMEOUT: Final = 5.0
 POLL_INTERVAL: Final = 0.01
 _KEEP_ROUTES: Final = 60
-"""Seconds; bgpd is back at zebra within ten."""
+"""Seconds; a bgpd that is started anew has told it everything within two."""
 _USER: Final = "frr"
+_BUSY: Final = 2.0
+"""Seconds after which a daemon that took a connection is one that has other things to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Supervised:
         self._prepare()
         started: list[str] = []
         for name in DAEMONS:
+            if name == "bgpd" and "zebra" in started:
+                await self._kill(name)
             if not await answers(self._places.run / f"{name}.vty"):
                 await self._start(name)
                 started.append(name)
@@ -68,6 +74,18 @@ class Supervised:
                     return bool(pids)
                 await asyncio.sleep(POLL_INTERVAL)
         raise FrrError("FRR's daemons do not end", which=f"processes {pids}")
+
+    async def _kill(self, name: str) -> None:
+        """At once: its neighbours keep its routes for a while (graceful restart), where a daemon that
+        ends as told would have them dropped."""
+        pid = self._pid(name)
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        deadline = asyncio.get_running_loop().time() + END_TIMEOUT
+        while self._pid(name) == pid and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_INTERVAL)
 
     def _prepare(self) -> None:
         try:
@@ -151,10 +169,17 @@ class Supervised:
 
 
 async def answers(socket: Path) -> bool:
-    """Whether somebody listens on a daemon's socket."""
+    """Whether a daemon answers on its socket. One that was just killed still takes connections, and
+    then hangs up; one that is busy takes its time, and runs all the same."""
     try:
-        _, writer = await asyncio.open_unix_connection(socket)
+        reader, writer = await asyncio.open_unix_connection(socket)
     except OSError:
         return False
-    writer.close()
-    return True
+    try:
+        writer.write(b"enable\0")
+        async with asyncio.timeout(_BUSY):
+            return bool(await reader.read(1))
+    except OSError as error:
+        return isinstance(error, TimeoutError)
+    finally:
+        writer.close()

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from powernode_agent.frr.difference import Daemon, Step, commands_of, daemon_of, difference, same
-from powernode_agent.frr.errors import FrrRefusedError
+from powernode_agent.frr.errors import FrrNotRestoredError, FrrRefusedError
 from powernode_agent.frr.running import parse_running
 from powernode_agent.frr.vty import SUCCESS, WARNING, Vty
 from powernode_agent.model.frr_config import Context, FrrConfig
@@ -74,18 +74,28 @@ class Writer:
                 if same(running, wanted):
                     return Written(tuple(sent))
             raise _misread(running, wanted)
-        except FrrRefusedError:
-            await self._put_back(before)
+        except FrrRefusedError as error:
+            left = await self._put_back(before)
+            if left:
+                raise FrrNotRestoredError(
+                    "FRR refused a change, and what stood before could not be put back wholly",
+                    which=f"{len(left)} lines, the first: {left[0]}",
+                    value=str(error),
+                    action="the agent tries again; `vtysh -c 'show running-config'` shows what runs",
+                ) from error
             raise
 
-    async def _put_back(self, before: FrrConfig) -> None:
-        for number in range(_ROUNDS):
+    async def _put_back(self, before: FrrConfig) -> Sequence[str]:
+        """What could not be put back; nothing: all of it was."""
+        left: list[Step] = []
+        for number in range(_ROUNDS + 1):
             running = await self.running()
             if same(running, before):
-                return
-            steps = difference(running, before, by_replacing=number > 0)
-            await self._enter(steps, whatever_is_said=True)
-        log.error("frr.not_restored", lines=len(difference(await self.running(), before)))
+                return ()
+            left = difference(running, before, by_replacing=number > 0)
+            if number < _ROUNDS:
+                await self._enter(left, whatever_is_said=True)
+        return commands_of(left) or ("order",)
 
     async def _enter(self, steps: Sequence[Step], *, whatever_is_said: bool = False) -> None:
         async with AsyncExitStack() as stack:
@@ -97,15 +107,21 @@ class Writer:
                 open_[daemon] = vty
             start = 0
             while start < len(steps):
-                # In order over both daemons, and in one go where one daemon has several in a row.
+                # In order over both daemons, and in one go where several of a kind are in a row.
+                # Nothing may be taken out behind a line that was refused: it would only have to be
+                # put back, and a session would have been reset for that.
                 end = start
-                while end < len(steps) and steps[end].daemon is steps[start].daemon:
+                while end < len(steps) and _kind(steps[end]) == _kind(steps[start]):
                     end += 1
                 chunk = steps[start:end]
                 await _say(open_[chunk[0].daemon], chunk, whatever_is_said=whatever_is_said)
                 start = end
             for vty in open_.values():
                 await vty.say(["end"])
+
+
+def _kind(step: Step) -> tuple[Daemon, bool]:
+    return step.daemon, step.removes
 
 
 async def _say(vty: Vty, steps: Sequence[Step], *, whatever_is_said: bool) -> None:

@@ -10,6 +10,7 @@ runs what it should: somebody may have entered something by hand, or restarted i
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -37,6 +38,9 @@ GATHER: Final = 0.02
 MEASURE_EVERY: Final = 1.0
 LOOK_EVERY: Final = 5.0
 """Seconds between looks at what FRR runs; one costs milliseconds."""
+CALM: Final = 1.0
+"""Seconds between deaths of daemons after which the next one is answered at once; else at the next look
+at the clock, which is within a second."""
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 30.0
 
@@ -70,6 +74,7 @@ class Routing:
         """The state whose configuration FRR runs."""
         self._error: AgentError | None = None
         self._retry = FIRST_RETRY
+        self._looked_at = self._gone_at = -math.inf
 
     # What is wanted, and how far it has come.
 
@@ -124,7 +129,7 @@ class Routing:
 
     async def run(self) -> None:
         """Until cancelled. What FRR runs stays."""
-        looked_at = measured_at = self._monotonic()
+        measured_at = self._monotonic()
         try:
             while True:
                 timeout = self._retry if self._error is not None else MEASURE_EVERY
@@ -137,8 +142,8 @@ class Routing:
                 now = self._monotonic()
                 asked = self._wake.is_set()
                 self._wake.clear()
-                if asked or self._error is not None or now - looked_at >= LOOK_EVERY:
-                    looked_at = now
+                if asked or self._error is not None or now - self._looked_at >= LOOK_EVERY:
+                    self._looked_at = now
                     await self._bring()
                 if now - measured_at >= MEASURE_EVERY or asked:
                     measured_at = now
@@ -186,7 +191,12 @@ class Routing:
     def _gone(self, daemon: str) -> None:
         if self._state is not None and _of_ibgp(self._state):
             log.info("frr.daemon_gone", daemon=daemon)
-            self._wake.set()
+            self._looked_at = -math.inf
+            # One that ends as often as it is started is not started as often as it ends.
+            now = self._monotonic()
+            if now - self._gone_at >= CALM:
+                self._wake.set()
+            self._gone_at = now
 
 
 def _of_ibgp(state: DesiredState) -> frozenset[NetworkId]:

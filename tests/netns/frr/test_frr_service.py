@@ -162,11 +162,25 @@ async def test_what_an_operator_entered_by_hand_goes(world: Frr) -> None:
     before = world.ask("show running-config")
     world.enter(
         "configure terminal",
-        "route-map mine permit 10",
+        "line vty",
+        "exec-timeout 0 0",
         "exit",
+        "route-map mine permit 10",
+        "on-match goto 30",
+        "set as-path prepend 65000 65000",
+        "exit",
+        "route-map in permit 10",
+        "on-match goto 20",
+        "set as-path prepend 65000 65000",
+        "exit",
+        "no ipv6 prefix-list in",
+        "ipv6 prefix-list in seq 7 permit fd00::/16 le 128",
         "router bgp 65000",
         "bgp bestpath med missing-as-worst",
+        "no bgp network import-check",
+        "no bgp ebgp-requires-policy",
         "no neighbor fd00::2",
+        "neighbor fd00::2 remote-as 65000",
         "address-family ipv4 unicast",
         "network 10.9.0.0/16",
         "end",
@@ -205,6 +219,7 @@ async def test_frr_conf_is_ours_and_frr_starts_from_it(world: Frr, service: FrrS
     assert not await service.give_back()
 
 
+PACKAGED = "# default to using syslog.\n#\nlog syslog informational\n"
 FOREIGN = "frr defaults traditional\nrouter bgp 65099\n neighbor 192.0.2.1 remote-as 65098\nexit\n"
 
 
@@ -227,9 +242,11 @@ async def test_an_operators_configuration_is_adopted_only_when_told(world: Frr) 
 
 async def test_what_the_package_brings_is_nobodys_work(world: Frr, service: FrrService) -> None:
     path = world.places.config / "frr.conf"
-    path.write_text("# default to using syslog.\n#\nlog syslog informational\n")
+    path.write_text(PACKAGED)
     await service.bring(config())
     assert path.read_text().startswith(MARKER)
+    await service.give_back()
+    assert path.read_text() == PACKAGED
 
 
 async def test_without_ibgp_frr_is_left_alone(world: Frr, service: FrrService) -> None:
@@ -266,6 +283,7 @@ async def test_a_killed_daemon_is_noticed_and_comes_back_as_it_was(
     world: Frr, service: FrrService, name: str
 ) -> None:
     await service.bring(config(networks=2))
+    bgpd = (world.places.run / "bgpd.pid").read_text()
     gone: list[str] = []
     presence = Presence(world.places.run, gone.append)
     await presence.watch()
@@ -273,8 +291,12 @@ async def test_a_killed_daemon_is_noticed_and_comes_back_as_it_was(
     os.kill(int((world.places.run / f"{name}.pid").read_text()), signal.SIGKILL)
     await until(lambda: gone == [name], "the death to be noticed")
     await service.bring(config(networks=2))
+    if name == "zebra":
+        # It would tell a new zebra nothing of what it told the old one.
+        assert (world.places.run / "bgpd.pid").read_text() != bgpd
+        await until(lambda: gone == ["zebra", "bgpd"], "bgpd to be started anew")
     await presence.watch()
-    assert gone == [name]
+    assert gone in ([name], ["zebra", "bgpd"])
     await presence.close()
     assert "network fd00:2::/64" in world.ask("show running-config")
     assert "transmit-interval 100" in world.ask("show running-config", "bfdd")
