@@ -82,12 +82,12 @@ async def add_routes(
     movable = _movable(kernel, link, others)
     replaced = [*steps.replaced, *(prefix for prefix in steps.added if prefix in movable)]
     if replaced:
-        await kernel.add_routes(link.index, replaced, replace=True)
+        await kernel.add_routes(link.index, replaced, replace=True, metrics=steps.metrics)
     added = [prefix for prefix in steps.added if prefix not in movable]
     if not added:
         return
     try:
-        await kernel.add_routes(link.index, added)
+        await kernel.add_routes(link.index, added, metrics=steps.metrics)
     except NetlinkError as error:
         if error.number != errno.EEXIST:
             raise
@@ -100,7 +100,7 @@ async def add_routes(
 async def remove_routes(kernel: LinkKernel, target: LinkTarget) -> None:
     """Our routes over the link that nobody wants any more."""
     link = await _present(kernel, target)
-    await kernel.delete_routes(route_steps(target, kernel.routes(link.index)).removed)
+    await kernel.delete_routes(route_steps(target, kernel.routes(link.index)).removable)
 
 
 async def write_settings(sysctls: Sysctls, settings: tuple[Setting, ...]) -> None:
@@ -130,6 +130,8 @@ def _movable(kernel: LinkKernel, link: Link, others: Mapping[str, LinkTarget]) -
         wanted = frozenset[Prefix]() if target is None else target.routes
         if wanted is None:
             continue
+        if target is not None:
+            wanted = wanted.union(target.host_routes)
         found.update(
             route.prefix
             for route in kernel.routes(other.index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from powernode_agent.links.difference import LinkSteps, RouteSteps
 from powernode_agent.links.settings import Setting, Sysctls, current
 from powernode_agent.links.target import LinkTarget
+from powernode_agent.model.values import Prefix
 from powernode_agent.netlink.records import InterfaceAddress, Link
 
 
@@ -40,14 +41,23 @@ def old_addresses(target: LinkTarget, unwanted: tuple[InterfaceAddress, ...]) ->
 def new_routes(target: LinkTarget, steps: RouteSteps) -> tuple[str, ...]:
     """One line for each route to make or remake."""
     return (
-        *(f"replace route {prefix} over {target.name}" for prefix in steps.replaced),
-        *(f"add route {prefix} over {target.name}" for prefix in steps.added),
+        *(f"replace route {_route(prefix, target, steps)}" for prefix in steps.replaced),
+        *(f"add route {_route(prefix, target, steps)}" for prefix in steps.added),
     )
 
 
 def old_routes(target: LinkTarget, steps: RouteSteps) -> tuple[str, ...]:
     """One line for each route to remove."""
-    return tuple(f"remove route {route.prefix} over {target.name}" for route in steps.removed)
+    return tuple(
+        f"remove route {route.prefix} over {target.name}"
+        + (f", metric {route.metric}" if route.prefix in target.host_routes else "")
+        for route in steps.removed
+    )
+
+
+def _route(prefix: Prefix, target: LinkTarget, steps: RouteSteps) -> str:
+    metric = steps.metrics.get(prefix)
+    return f"{prefix} over {target.name}" + ("" if metric is None else f", metric {metric}")
 
 
 def settings(wanted: tuple[Setting, ...], sysctls: Sysctls) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ redirects, for which there is no other switch (ndisc_send_redirect).
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from powernode_agent.links.errors import ForeignLinkError
 from powernode_agent.links.target import LinkTarget
+from powernode_agent.model.carrying import FURTHEST_METRIC
 from powernode_agent.model.network import MIN_MTU
 from powernode_agent.model.values import ALIAS_PREFIX, ROUTE_PROTOCOL, Prefix
 from powernode_agent.netlink.records import (
@@ -54,11 +55,23 @@ class LinkSteps:
 
 @dataclass(frozen=True, slots=True)
 class RouteSteps:
-    """What our routes over the link need. `replaced` stand in the right place, wrongly made."""
+    """What our routes over the link need. `replaced` stand in the right place, wrongly made. `metrics`
+    are those of host routes among `added` and `replaced`; the others have the usual one."""
 
     added: tuple[Prefix, ...] = ()
     replaced: tuple[Prefix, ...] = ()
     removed: tuple[Route, ...] = ()
+    metrics: Mapping[Prefix, int] = field(default_factory=dict)
+
+    @property
+    def removable(self) -> tuple[Route, ...]:
+        """`removed` without the host routes whose successors do not stand yet: without any, the peer
+        would be reached by the route for the overlay, and be nearer than all others."""
+        return tuple(
+            route
+            for route in self.removed
+            if route.prefix not in self.metrics or route.prefix not in self.added
+        )
 
 
 def check_ours(name: str, alias: str, link: Link) -> None:
@@ -150,31 +163,52 @@ def route_steps(target: LinkTarget, routes: Collection[Route]) -> RouteSteps:
     if target.routes is None:
         return RouteSteps()
     ours = [route for route in routes if route.protocol == ROUTE_PROTOCOL]
-    right = {route.prefix for route in ours if _as_we_make_it(route)}
-    wrong = [
-        route for route in ours if not _as_we_make_it(route) or route.prefix not in target.routes
-    ]
+    hosts = _host_metrics(target.host_routes, ours)
+    wanted = {**{prefix: _metric(prefix) for prefix in target.routes}, **hosts}
+    right = {route.prefix for route in ours if _as_we_make_it(route, wanted)}
+    wrong = [route for route in ours if not _as_we_make_it(route, wanted)]
     misplaced = {
         route.prefix
         for route in wrong
-        if route.prefix in target.routes
+        if route.prefix in wanted
         and route.prefix not in right
-        and (route.table, route.metric, route.tos) == (TABLE_MAIN, _metric(route.prefix), 0)
+        and (route.table, route.metric, route.tos) == (TABLE_MAIN, wanted[route.prefix], 0)
     }
+    missing = wanted.keys() - right
     return RouteSteps(
-        added=tuple(sorted(target.routes - right - misplaced, key=_order)),
+        added=tuple(sorted(missing - misplaced, key=_order)),
         replaced=tuple(sorted(misplaced, key=_order)),
         removed=tuple(
             sorted((r for r in wrong if r.prefix not in misplaced), key=lambda r: _order(r.prefix))
         ),
+        metrics={prefix: metric for prefix, metric in hosts.items() if prefix in missing},
     )
 
 
-def _as_we_make_it(route: Route) -> bool:
+def _host_metrics(
+    wanted: Mapping[Prefix, int | None], ours: Collection[Route]
+) -> dict[Prefix, int]:
+    """The metrics of host routes; where none is known, that of the nearest that stands."""
+    if not wanted:
+        return {}
+    standing: dict[Prefix, int] = {}
+    for route in ours:
+        if _metric(route.prefix) < route.metric <= FURTHEST_METRIC and _ordinary(route):
+            standing[route.prefix] = min(route.metric, standing.get(route.prefix, FURTHEST_METRIC))
+    return {
+        prefix: standing.get(prefix, FURTHEST_METRIC) if metric is None else metric
+        for prefix, metric in wanted.items()
+    }
+
+
+def _as_we_make_it(route: Route, wanted: Mapping[Prefix, int]) -> bool:
+    return route.metric == wanted.get(route.prefix) and _ordinary(route)
+
+
+def _ordinary(route: Route) -> bool:
     return (
         route.table == TABLE_MAIN
         and route.kind == _RTN_UNICAST
-        and route.metric == _metric(route.prefix)
         and route.tos == 0
         and route.gateway is None
     )

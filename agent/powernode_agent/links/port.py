@@ -45,7 +45,12 @@ class LinkKernel(Protocol):
     async def delete_address(self, index: int, address: Address, prefix_length: int) -> None: ...
 
     async def add_routes(
-        self, index: int, prefixes: Iterable[Prefix], *, replace: bool = False
+        self,
+        index: int,
+        prefixes: Iterable[Prefix],
+        *,
+        replace: bool = False,
+        metrics: Mapping[Prefix, int] | None = None,
     ) -> None: ...
 
     async def delete_routes(self, routes: Iterable[Route]) -> None: ...

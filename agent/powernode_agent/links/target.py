@@ -8,7 +8,7 @@ that has none. What leaves by the link are explicit routes, and those are `paths
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from powernode_agent.links.settings import Setting, link_settings
 from powernode_agent.model.carrying import Carrying
@@ -36,6 +36,8 @@ class LinkTarget:
     lan_subnets: tuple[Prefix, ...] = ()
     virtual_ips: frozenset[Address] = frozenset()
     """Addresses that are another room's to hold and to let go of, whether they stand or not."""
+    host_routes: Mapping[Prefix, int | None] = field(default_factory=dict)
+    """Routes beside `routes`, with their metrics, as in `Carrying.host_routes`."""
 
     @property
     def ipv4(self) -> bool:
@@ -77,5 +79,6 @@ def compile_links(
             forwards=own.forwards,
             lan_subnets=own.lan_subnets,
             virtual_ips=frozenset(each.address for each in network_state.virtual_ips.values()),
+            host_routes={} if carried is None else carried.host_routes,
         )
     return targets

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from powernode_agent.model.values import Address, NetworkId, PathId, PeerId, Prefix
+
+NEAREST_METRIC: Final = 1024
+"""Metric of the route for the whole overlay, by which every peer is reached that has no host route."""
+FURTHEST_METRIC: Final = NEAREST_METRIC + 10_000
+"""Metric of a host route to a peer that does not answer, or of which nothing was ever known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,7 @@ class Carrying:
     """Own overlay addresses that must not stand on the link, because their prefix is refused."""
     learned: Mapping[Prefix, PeerId] = field(default_factory=dict)
     """Who carries the prefixes that were learned from routes on the link (iBGP networks)."""
+    host_routes: Mapping[Prefix, int | None] = field(default_factory=dict)
+    """Routes to single peers beside `routes`, with their metrics: the distance by which BGP tells the
+    holders of an anycast address apart. None: not measured, and what stands is left as it is, so that
+    a restart of the agent moves nobody; where nothing stands, the furthest."""

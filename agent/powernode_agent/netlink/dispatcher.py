@@ -178,12 +178,21 @@ class Netlink:
         )
 
     async def add_routes(
-        self, index: int, prefixes: Iterable[Prefix], *, replace: bool = False
+        self,
+        index: int,
+        prefixes: Iterable[Prefix],
+        *,
+        replace: bool = False,
+        metrics: Mapping[Prefix, int] | None = None,
     ) -> None:
-        """Add routes of ours (protocol 241, table main) over a link. With `replace` whatever stands
-        in their place is replaced; without, it is left and the error is EEXIST."""
+        """Add routes of ours (protocol 241, table main) over a link; `metrics` of those that have one
+        of their own. With `replace` whatever stands in their place is replaced; without, it is left and
+        the error is EEXIST."""
         await self._asking().demand(
-            [encode.add_route(index, prefix, replace=replace) for prefix in prefixes]
+            [
+                encode.add_route(index, prefix, replace=replace, metric=(metrics or {}).get(prefix))
+                for prefix in prefixes
+            ]
         )
 
     async def delete_routes(self, routes: Iterable[Route]) -> None:

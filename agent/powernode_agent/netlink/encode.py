@@ -166,12 +166,15 @@ def _address_request(
     return Request(kind, flags, body, what, f"{address}/{length}, link {index}")
 
 
-def add_route(index: int, prefix: Prefix, *, replace: bool = False) -> Request:
+def add_route(
+    index: int, prefix: Prefix, *, replace: bool = False, metric: int | None = None
+) -> Request:
     """Add a route of ours over a link: protocol 241, table main, no gateway.
 
     Without `replace` a route that already stands in this place makes it fail (EEXIST) instead of being
     overwritten: whose it is, is the caller's to know. IPv4 gets scope link, so that others may use
-    the prefix's addresses as next hops without `onlink` (flannel's host-gw does).
+    the prefix's addresses as next hops without `onlink` (flannel's host-gw does). `metric` None: what
+    the kernel gives one that names none.
     """
     ipv6 = isinstance(prefix, IPv6Network)
     flags = _ACKNOWLEDGED | NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
@@ -187,8 +190,10 @@ def add_route(index: int, prefix: Prefix, *, replace: bool = False) -> Request:
         0,
     )
     body += attribute(1, prefix.network_address.packed) + attribute(4, struct.pack("=i", index))
-    if ipv6:
-        body += attribute(6, struct.pack("=I", IPV6_METRIC))
+    if metric is None:
+        metric = IPV6_METRIC if ipv6 else 0
+    if metric:
+        body += attribute(6, struct.pack("=I", metric))  # RTA_PRIORITY
     return Request(_RTM_NEWROUTE, flags, body, "add route", f"{prefix}, link {index}")
 
 

@@ -11,7 +11,7 @@ What holds of every decision, whatever the liveness and its history:
 - on an iBGP network BGP decides: a prefix with a learned route goes to the peer that the route means
   (`learned`), and a path of desired state is what holds while there is none. Outside of the overlay the
   agent has no routes of its own there: to zebra they would be better than BGP's, which it would then
-  not install.
+  not install. Inside it, a route reflector has host routes that tell how far holders are (`distance`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from powernode_agent.model.desired_state import NetworkState
 from powernode_agent.model.network import Network, Peer, RoutingMode
 from powernode_agent.model.status import Liveness, LivenessReading
 from powernode_agent.model.values import Address, PathId, PeerId, Prefix
+from powernode_agent.paths.distance import REVIEW, Distances, measure
 from powernode_agent.paths.learned import NOTHING_LEARNED, Learned, Resolution, resolve
 from powernode_agent.paths.permits import (
     Overlay,
@@ -58,6 +59,7 @@ class PathMemory:
     """Host prefixes of each peer, kept because making them again for 2,000 peers costs more than the
     rest of a decision; also keeps the sets of untouched peers identical (`is`)."""
     resolution: Resolution | None = field(default=None, repr=False)
+    distances: Distances = field(default_factory=Distances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,11 @@ def decide(
     if resolution.carried:
         choices = tuple(_learned_first(choice, resolution) for choice in choices)
     pinned = _pinned(network, memory)
+    host_routes, distances = measure(network, liveness, memory.distances)
+    if network.network.prefix not in overlay.routed:
+        host_routes = {}
+    if host_routes:
+        wake_at = now + REVIEW if wake_at is None else min(wake_at, now + REVIEW)
     remembered = PathMemory(
         standings,
         {granted.path.id: granted.candidates[0] for granted in permits if granted.candidates},
@@ -110,6 +117,7 @@ def decide(
         ground,
         pinned,
         resolution,
+        distances,
     )
     paths_are_routes = network.network.routing_mode is RoutingMode.STATIC
     carrying = Carrying(
@@ -124,6 +132,7 @@ def decide(
         ),
         overlay.withheld,
         resolution.carried,
+        host_routes,
     )
     return Decision(carrying, remembered, wake_at)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,6 +242,50 @@ async def test_drift_is_seen_by_its_event_and_repaired(room: Room, damage: str) 
     await room.netlink.settle()
     assert events
     await room.converge(network())
+    assert room.is_right()
+
+
+async def test_a_host_route_changes_its_metric_without_a_gap(room: Room) -> None:
+    host = ip_network("fd00:1::11/128")
+    room.namespace.tun(LINK)
+    await room.converge(network())
+
+    def metrics() -> list[int]:
+        shown = room.namespace.ip_json("-6", "route", "show", "fd00:1::11", "dev", LINK)
+        return [entry["metric"] for entry in shown]
+
+    async def changes(metric: int | None) -> list[Change]:
+        (target,) = target_of(network()).values()
+        target = replace(target, host_routes={host: metric})
+        assert not await room.links.observe([network()])
+        return in_order(room.links.plan({CORE: target}))
+
+    (made,) = await changes(1030)
+    assert made.lines == (f"add route fd00:1::11/128 over {LINK}, metric 1030",)
+    await made.apply()
+    assert metrics() == [1030]
+    assert await changes(1030) == []
+    added, removed = await changes(1042)
+    assert removed.lines == (f"remove route fd00:1::11/128 over {LINK}, metric 1030",)
+    await removed.apply()  # the other one failed: nothing is taken away
+    assert metrics() == [1030]
+    await added.apply()
+    assert metrics() == [1030, 1042]
+    await removed.apply()
+    assert metrics() == [1042]
+    # Not known is not none: a restarted agent leaves it, and repairs it when it is gone.
+    assert await changes(None) == []
+    room.namespace.ip("-6", "route", "del", str(host), "dev", LINK)
+    (repair,) = await changes(1042)
+    # Somebody else's in its place is left, and named.
+    foreign = f"-6 route add {host} dev {LINK} proto static metric 1042"
+    room.namespace.ip(*foreign.split())
+    with pytest.raises(RouteTakenError, match="fd00:1::11/128"):
+        await repair.apply()
+    room.namespace.ip("-6", "route", "del", str(host), "dev", LINK)
+    await repair.apply()
+    await room.converge(network())
+    assert metrics() == []
     assert room.is_right()
 
 

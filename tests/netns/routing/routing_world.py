@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from routing_states import Overlay, Site
 
 from powernode_agent.model.frr_config import Context, FrrConfig
 from powernode_agent.model.network import Network
+from powernode_agent.model.values import ROUTE_PROTOCOL
+from powernode_agent.netlink.records import Route
 
 DAEMONS = Path("/usr/lib/frr")
 MAIN_DAEMONS = ("zebra", "bgpd", "bfdd")
@@ -211,6 +214,14 @@ class FrrNode:
             str(hop.get("gateway") or hop.get("via", {}).get("host"))
             for route in routes
             for hop in route.get("nexthops", [route])
+        ]
+
+    def own_routes(self, link: str) -> list[Route]:
+        """The IPv6 routes over a link that are the agent's own."""
+        text = _run("ip", "-n", self.name, "-6", "-j", "route", "show", "dev", link, "proto", "241")
+        return [
+            Route(ip_network(each["dst"]), 1, protocol=ROUTE_PROTOCOL, metric=each["metric"])
+            for each in (json.loads(text) if text.strip() else [])
         ]
 
     def told(self, neighbor: object) -> set[str]:

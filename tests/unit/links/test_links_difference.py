@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network, ip_address, ip_network
 
@@ -19,6 +20,7 @@ from powernode_agent.links.difference import (
 )
 from powernode_agent.links.errors import ForeignLinkError
 from powernode_agent.links.target import LinkTarget
+from powernode_agent.model.carrying import FURTHEST_METRIC
 from powernode_agent.model.values import NetworkId, Prefix
 from powernode_agent.netlink.records import InterfaceAddress, Link, Route
 
@@ -29,8 +31,13 @@ POOL: list[Prefix] = [
 ]
 
 
+HOSTS: list[Prefix] = [ip_network("fd00:1::11/128"), ip_network("fd00:1::12/128")]
+
+
 def target(
-    routes: frozenset[Prefix] | None = frozenset(), addresses: tuple[str, ...] = ("fd00:1::1",)
+    routes: frozenset[Prefix] | None = frozenset(),
+    addresses: tuple[str, ...] = ("fd00:1::1",),
+    host_routes: Mapping[Prefix, int | None] | None = None,
 ) -> LinkTarget:
     return LinkTarget(
         network_id=NetworkId("n1"),
@@ -41,6 +48,7 @@ def target(
         routes=routes,
         settings=(),
         forwards=False,
+        host_routes=host_routes or {},
     )
 
 
@@ -131,3 +139,51 @@ def test_route_steps_reach_the_target_and_never_touch_another_protocol(
     assert {r for r in after if r.protocol != 241} == {r for r in present if r.protocol != 241}
     again = route_steps(target(wanted), after)
     assert again == RouteSteps()
+
+
+def host_route(prefix: Prefix, metric: int) -> Route:
+    return Route(prefix, 7, protocol=241, metric=metric)
+
+
+def test_a_new_metric_comes_before_the_old_one_goes() -> None:
+    host = HOSTS[0]
+    old, new = host_route(host, 1030), host_route(host, 1042)
+    wanted = target(host_routes={host: 1042})
+    first = route_steps(wanted, [old])
+    assert (first.added, first.metrics, first.removed) == ((host,), {host: 1042}, (old,))
+    # Until it stands the old one stays: without any, the overlay's route would make it the nearest.
+    assert first.removable == ()
+    assert route_steps(wanted, [old, new]).removable == (old,)
+    assert route_steps(wanted, [new]) == RouteSteps()
+
+
+def test_what_is_not_measured_stays_as_it_stands() -> None:
+    standing, other = HOSTS
+    wanted = target(host_routes=dict.fromkeys(HOSTS))
+    present = [host_route(standing, 1030), host_route(other, 1024)]
+    steps = route_steps(wanted, present)
+    # A route with the overlay's metric says nothing of a distance.
+    assert (steps.added, steps.metrics) == ((other,), {other: FURTHEST_METRIC})
+    assert steps.removed == (present[1],)
+
+
+host_metrics = st.sampled_from([1024, 1025, 1030, FURTHEST_METRIC, FURTHEST_METRIC + 1])
+host_present = st.builds(host_route, st.sampled_from(HOSTS), host_metrics)
+
+
+@given(
+    st.frozensets(host_present),
+    st.dictionaries(st.sampled_from(HOSTS), st.none() | st.sampled_from([1025, 1030])),
+)
+def test_host_routes_reach_the_target_each_once(
+    present: frozenset[Route], wanted: dict[Prefix, int | None]
+) -> None:
+    goal = target(host_routes=wanted)
+    steps = route_steps(goal, present)
+    assert steps.metrics.keys() == set(steps.added) | set(steps.replaced)
+    added = {host_route(p, steps.metrics[p]) for p in (*steps.added, *steps.replaced)}
+    halfway = present | added
+    after = halfway - set(route_steps(goal, halfway).removable)
+    assert sorted(r.prefix for r in after) == sorted(wanted)
+    assert all(wanted[r.prefix] in (None, r.metric) for r in after)
+    assert route_steps(goal, after) == RouteSteps()
