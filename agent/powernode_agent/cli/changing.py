@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from powernode_agent.cli.outcome import ExitCode, Outcome, PermissionMissingError, UsageError
-from powernode_agent.cli.render import text_of
+from powernode_agent.cli.parts import text_of
 from powernode_agent.config import Settings, check_runnable, with_desired_state
 from powernode_agent.control.client import DaemonAwayError, ask
 from powernode_agent.control.protocol import JSON

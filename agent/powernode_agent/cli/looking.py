@@ -10,7 +10,8 @@ from typing import Final
 
 from powernode_agent import __version__
 from powernode_agent.cli.outcome import ExitCode, Outcome, UsageError
-from powernode_agent.cli.render import items, render_plan, render_status, text_of
+from powernode_agent.cli.parts import items, text_of
+from powernode_agent.cli.render import render_plan, render_status
 from powernode_agent.config import Settings
 from powernode_agent.control.client import (
     DaemonAwayError,
@@ -103,6 +104,8 @@ def only_network(document: Mapping[str, JSON], wanted: str) -> dict[str, JSON]:
         "endpoint_candidates": of_network("endpoint_candidates"),
         "firewalls": of_network("firewalls"),
         "port_mappings": of_network("port_mappings"),
+        "bgp_sessions": of_network("bgp_sessions"),
+        "virtual_ips": of_network("virtual_ips"),
         "warnings": [
             warning
             for warning in items(document, "warnings")

@@ -6,41 +6,16 @@ ends in the next thing to do. Text from outside loses its control characters bef
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from powernode_agent.cli.parts import Object, items, number_of, part, text_of
+from powernode_agent.cli.render_networks import network_table, routing_tables
 from powernode_agent.cli.table import Column, clean, paint, render_table
-from powernode_agent.control.protocol import JSON
 from powernode_agent.control.wording import NOT_MEASURED, age_text, duration_text, size_text
 
 MAX_PROBLEMS: Final = 10
 """A dead hub with 1,000 spokes must not scroll the first line off the screen."""
-
-Object = Mapping[str, JSON]
-
-
-def text_of(document: Object, key: str) -> str:
-    """The string at `key`, cleaned; "" if there is none."""
-    value = document.get(key)
-    return clean(value) if isinstance(value, str) else ""
-
-
-def number_of(document: Object, key: str) -> float | None:
-    """The number at `key`; None if it is null or missing."""
-    value = document.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def items(document: Object, key: str) -> list[Object]:
-    """The objects in the list at `key`."""
-    value = document.get(key)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def part(document: Object, key: str) -> Object:
-    """The object at `key`; empty if there is none."""
-    value = document.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def render_status(document: Object, width: int | None, color: bool) -> str:
@@ -57,15 +32,13 @@ def render_status(document: Object, width: int | None, color: bool) -> str:
     lines += _bounded([_warning_parts(each) for each in items(document, "warnings")], width, color)
     networks = items(document, "networks")
     if networks:
-        lines += [
-            "",
-            *render_table(_NETWORK_COLUMNS, [_network_row(n) for n in networks], width, color),
-        ]
+        lines += ["", *network_table(networks, width, color)]
     lines += [_firewall_line(firewall) for firewall in items(document, "firewalls")]
     mappings = items(document, "port_mappings")
     if mappings:
         rows = [_mapping_row(mapping) for mapping in mappings]
         lines += ["", *render_table(_MAPPING_COLUMNS, rows, width, color)]
+    lines += routing_tables(document, width, color)
     peers = items(document, "peers")
     if peers:
         lines += ["", *render_table(_PEER_COLUMNS, [_peer_row(p) for p in peers], width, color)]
@@ -165,11 +138,6 @@ def _firewall_line(firewall: Object) -> str:
     )
 
 
-_NETWORK_COLUMNS: Final = (
-    Column("NETWORK"), Column("LINK"), Column("ROLE"), Column("MODE"),
-    Column("WIREGUARD", optional=True), Column("PEERS"), Column("STATE", colored=True),
-)  # fmt: skip
-
 _PEER_COLUMNS: Final = (
     Column("PEER"), Column("NETWORK"), Column("PATH", optional=True), Column("STATE", colored=True),
     Column("HANDSHAKE"), Column("RTT"), Column("RX/TX", optional=True), Column("", optional=True),
@@ -179,30 +147,6 @@ _MAPPING_COLUMNS: Final = (
     Column("MAPPING"), Column("NETWORK", optional=True), Column("OUTSIDE"), Column("INSIDE"),
     Column("STATE", colored=True), Column("CONNECTIONS", optional=True), Column("", optional=True),
 )  # fmt: skip
-
-
-def _network_row(network: Object) -> Sequence[str]:
-    return (
-        text_of(network, "name"),
-        text_of(network, "link"),
-        text_of(network, "role") or "-",
-        text_of(network, "routing_mode") or "-",
-        text_of(network, "backend") or NOT_MEASURED,
-        _peer_counts(part(network, "peers")),
-        text_of(network, "state").replace("_", " ") or NOT_MEASURED,
-    )
-
-
-def _peer_counts(counts: Object) -> str:
-    total = number_of(counts, "total")
-    unknown = number_of(counts, "not_measured") or 0
-    connected = number_of(counts, "connected")
-    if total is None or connected is None:
-        return NOT_MEASURED
-    if total and unknown == total:
-        return f"?/{int(total)}"
-    # An unmeasured peer is neither connected nor not: the count says how many those are.
-    return f"{int(connected)}/{int(total)}" + (f", {int(unknown)} unknown" if unknown else "")
 
 
 def _mapping_row(mapping: Object) -> Sequence[str]:

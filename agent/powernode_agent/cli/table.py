@@ -8,7 +8,9 @@ from typing import Final
 
 _COLORS: Final = {"red": "31", "green": "32", "yellow": "33"}
 _STATE_COLORS: Final = {
-    "ok": "green", "connected": "green", "degraded": "red", "error": "red", "silent": "red",
+    "ok": "green", "connected": "green", "Established": "green", "holding": "green",
+    "absent": "red", "Idle": "red", "Connect": "yellow", "Active": "red",
+    "degraded": "red", "error": "red", "silent": "red",
     "handshaking": "yellow", "handshake_pending": "yellow", "not measured": "yellow",
 }  # fmt: skip
 

@@ -13,6 +13,12 @@ from typing import Final
 
 from powernode_agent.control.problems import find_problems, network_state, overall_state
 from powernode_agent.control.protocol import JSON, reasons_document
+from powernode_agent.control.routing_documents import (
+    session_counts,
+    sessions_document,
+    virtual_ip_counts,
+    virtual_ips_document,
+)
 from powernode_agent.model.change import Change
 from powernode_agent.model.status import (
     FirewallStatus,
@@ -91,6 +97,8 @@ def status_document(status: NodeStatus, now: float) -> Document:
                 key=lambda each: (_name(status, each.network_id), each.id),
             )
         ],
+        "bgp_sessions": sessions_document(status),
+        "virtual_ips": virtual_ips_document(status, now),
         "warnings": [_warning(warning, now) for warning in status.warnings],
         "problems": [
             {
@@ -186,6 +194,8 @@ def _network(status: NodeStatus, network: NetworkStatus) -> Document:
             {"generation": generation, "public_key": key} for generation, key in network.node_keys
         ],
         "peers": counts,
+        "bgp": session_counts(status, network),
+        "virtual_ips": virtual_ip_counts(status, network),
     }
 
 

@@ -5,9 +5,10 @@ next command to type. Pure; a state word is worst-first, and "ok" is said only o
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Final
 
+from powernode_agent.control.problem import Problem
+from powernode_agent.control.routing_documents import is_degraded, is_unknown, routing_problems
 from powernode_agent.control.wording import age_text
 from powernode_agent.model.status import (
     Liveness,
@@ -27,16 +28,6 @@ DEGRADED: Final = "degraded"
 NOT_MEASURED: Final = "not_measured"
 
 LOGS: Final = "journalctl -u powernode-agent -n 50"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`subject` is what it is about, `next` a command. `network_id` None: the whole node."""
-
-    subject: str
-    network_id: NetworkId | None
-    text: str
-    next: str
 
 
 def find_problems(status: NodeStatus, now: float) -> list[Problem]:
@@ -71,7 +62,8 @@ def find_problems(status: NodeStatus, now: float) -> list[Problem]:
             problem = _peer_problem(peer, ports.get(network_id), now)
             if problem is not None:
                 found.append(problem)
-    return found
+    ill = {key for key, peer in status.peers.items() if not _is_well(peer)}
+    return found + routing_problems(status, ill)
 
 
 def network_state(status: NodeStatus, network: NetworkStatus) -> str:
@@ -89,6 +81,7 @@ def network_state(status: NodeStatus, network: NetworkStatus) -> str:
     if (
         network.up is False
         or Result.ERROR in results
+        or is_degraded(status, network)
         or any(peer.state is not None and not _is_well(peer) for peer in own)
     ):
         return DEGRADED
@@ -96,6 +89,7 @@ def network_state(status: NodeStatus, network: NetworkStatus) -> str:
         network.up is None
         or (firewall is not None and firewall.rules is None)
         or Result.NOT_MEASURED in results
+        or is_unknown(status, network)
         or any(peer.state is None for peer in own)
     )
     return NOT_MEASURED if unknown else OK

@@ -10,6 +10,7 @@ are not in it.
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -168,6 +169,7 @@ class _StatusCollector(Collector):
                     float(outcome.result is Result.OK),
                 )
         yield errors
+        yield from _routing(status)
 
     def _peers(self, status: NodeStatus) -> Iterator[Metric]:
         words = [*(state.value for state in PeerState), "not_measured"]
@@ -193,6 +195,24 @@ class _StatusCollector(Collector):
         for (network, word), age in oldest.items():
             ages.add_metric([_network_name(status, network), word], age)
         yield ages
+
+
+def _routing(status: NodeStatus) -> Iterator[Metric]:
+    """Sessions and virtual IPs by network and state: as many series for 1,000 neighbours as for one."""
+    sessions = GaugeMetricFamily(
+        "powernode_agent_bgp_sessions", "iBGP sessions, by state.", labels=["network", "state"]
+    )
+    states = Counts((id_, each.state.value) for (id_, _), each in status.bgp_sessions.items())
+    for (network, state), count in states.items():
+        sessions.add_metric([_network_name(status, network), state], count)
+    yield sessions
+    virtual_ips = GaugeMetricFamily(
+        "powernode_agent_virtual_ips", "Virtual IPs, by state.", labels=["network", "state"]
+    )
+    states = Counts((each.network_id, each.state.value) for each in status.virtual_ips.values())
+    for (network, state), count in states.items():
+        virtual_ips.add_metric([_network_name(status, network), state], count)
+    yield virtual_ips
 
 
 def _single(name: str, text: str, value: float | None) -> Iterator[Metric]:

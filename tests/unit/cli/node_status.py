@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     Backend,
+    BgpSession,
+    BgpState,
     EndpointCandidate,
     FirewallStatus,
     HealthWarning,
+    HolderState,
     Liveness,
     LivenessReading,
     NetworkStatus,
@@ -24,9 +27,11 @@ from powernode_agent.model.status import (
     Result,
     Severity,
     SubsystemOutcome,
+    VirtualIpReading,
 )
 from powernode_agent.model.values import Endpoint, NetworkId, PathId, PeerId, PublicKey, Revision
 from powernode_agent.model.violation import Violation
+from powernode_agent.model.virtual_ip import VirtualIpId
 
 NOW = 1_800_000_000.0
 CORE = NetworkId("n-core")
@@ -180,3 +185,44 @@ def filtered_hour() -> NodeStatus:
             ),
         ),
     )  # fmt: skip
+
+
+def routed_hour() -> NodeStatus:
+    """iBGP and virtual IPs: up, down with a cause, down with its peer, not measured; held and missing."""
+    good = good_hour()
+    (hub,) = good.peers.values()
+    other = replace(hub, peer_id=PeerId("peer-hub-nrt"), name="hub-nrt")
+    gone = replace(
+        hub, peer_id=PeerId("peer-hub-gru"), name="hub-gru", state=PeerState.SILENT, liveness=None
+    )
+    late = replace(hub, peer_id=PeerId("peer-hub-syd"), name="hub-syd")
+    sessions = (
+        BgpSession(CORE, hub.peer_id, BgpState.ESTABLISHED, 3_600_000, 12, 3),
+        BgpSession(
+            CORE, other.peer_id, BgpState.ACTIVE, None, 0, 0, "Peer closed the session",
+            "the neighbour refuses TCP port 179: no BGP daemon listens there",
+        ),
+        BgpSession(CORE, gone.peer_id, BgpState.IDLE, likely_cause="the tunnel is silent"),
+        BgpSession(CORE, late.peer_id),
+    )  # fmt: skip
+    readings = (
+        VirtualIpReading(
+            VirtualIpId("vip-1"), CORE, HolderState.HOLDING, int((NOW - 90) * 1000), True,
+            IPv6Address("fd00:abcd:1::100"),
+        ),
+        VirtualIpReading(
+            VirtualIpId("vip-2"), CORE, HolderState.ABSENT, int((NOW - 5) * 1000), None,
+            IPv6Address("fd00:abcd:1::101"),
+        ),
+        VirtualIpReading(
+            VirtualIpId("vip-3"), CORE, HolderState.STANDBY, int((NOW - 9) * 1000), None,
+            IPv6Address("fd00:abcd:1::102"),
+        ),
+    )  # fmt: skip
+    return replace(
+        good,
+        networks={CORE: replace(good.networks[CORE], routing_mode="ibgp")},
+        peers={(CORE, peer.peer_id): peer for peer in (hub, other, gone, late)},
+        bgp_sessions={(CORE, each.neighbor_peer_id): each for each in sessions},
+        virtual_ips={each.virtual_ip_id: each for each in readings},
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from node_status import CORE, NOW, OPS, bad_hour, filtered_hour, good_hour
+from node_status import CORE, NOW, OPS, bad_hour, filtered_hour, good_hour, routed_hour
 
 from powernode_agent.cli.looking import only_network
 from powernode_agent.cli.outcome import UsageError
@@ -64,6 +64,7 @@ DOCUMENTS: dict[str, Callable[[], Mapping[str, JSON]]] = {
     "status-bad": lambda: status_document(bad_hour(), NOW),
     "status-good": lambda: status_document(good_hour(), NOW),
     "status-filter": lambda: status_document(filtered_hour(), NOW),
+    "status-routed": lambda: status_document(routed_hour(), NOW),
     "plan": lambda: plan_document(Revision(418), changes(), {CORE: "core", OPS: "ops"}),
     "version": lambda: version_document("0.1.0", "6.12.38", "kernel"),
     "purge": lambda: purge_document(["remove link wg-sdwan-core"]),
@@ -116,6 +117,8 @@ def test_documents_only_gain_keys(name: str) -> None:
         ("status-good.txt", "status-good", None),
         ("status-filter.txt", "status-filter", None),
         ("status-filter-80.txt", "status-filter", 80),
+        ("status-routed.txt", "status-routed", None),
+        ("status-routed-80.txt", "status-routed", 80),
     ],
 )
 def test_status_screen(name: str, document: str, width: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -12,14 +13,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from powernode_agent.model.status import (
     AgentStatus,
     Backend,
+    BgpSession,
+    BgpState,
+    HolderState,
     NetworkStatus,
     NodeStatus,
     PeerState,
     PeerStatus,
     Result,
     SubsystemOutcome,
+    VirtualIpReading,
 )
 from powernode_agent.model.values import Endpoint, NetworkId, PeerId, Revision
+from powernode_agent.model.virtual_ip import VirtualIpId
 from powernode_agent.observability.metrics import Metrics
 from powernode_agent.observability.metrics_server import MetricsError, MetricsServer
 
@@ -192,3 +198,23 @@ async def test_a_port_in_use_is_a_named_error(server: MetricsServer) -> None:
     second = MetricsServer("127.0.0.1", server.port, lambda: b"")
     with pytest.raises(MetricsError, match="cannot serve metrics"):
         await second.start()
+
+
+def test_sessions_and_virtual_ips_are_counted_by_state() -> None:
+    metrics = Metrics("1.4.2")
+    up, down, unknown = PeerId("p-0"), PeerId("p-1"), PeerId("p-2")
+    vip = VirtualIpId("v")
+    status = replace(
+        node(),
+        bgp_sessions={
+            (CORE, up): BgpSession(CORE, up, BgpState.ESTABLISHED, 5, 12, 3),
+            (CORE, down): BgpSession(CORE, down, BgpState.ACTIVE, None, 0, 0),
+            (CORE, unknown): BgpSession(CORE, unknown),
+        },
+        virtual_ips={vip: VirtualIpReading(vip, CORE, HolderState.HOLDING, 0)},
+    )
+    metrics.set_status(status)
+    text = metrics.render().decode()
+    for state in ("Established", "Active", "not_measured"):
+        assert f'bgp_sessions{{network="core",state="{state}"}} 1.0' in text
+    assert 'virtual_ips{network="core",state="holding"} 1.0' in text
