@@ -188,7 +188,7 @@ def filtered_hour() -> NodeStatus:
 
 
 def routed_hour() -> NodeStatus:
-    """iBGP and virtual IPs: up, down with a cause, down with its peer, not measured; held and missing."""
+    """iBGP and virtual IPs: up, down with a cause, down with its peer, not measured; held, missing."""
     good = good_hour()
     (hub,) = good.peers.values()
     other = replace(hub, peer_id=PeerId("peer-hub-nrt"), name="hub-nrt")
