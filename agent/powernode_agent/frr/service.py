@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from powernode_agent.frr.errors import FrrError
 from powernode_agent.frr.files import ConfigFile
 from powernode_agent.frr.installed import check_installed
 from powernode_agent.frr.supervised import Places
@@ -32,6 +33,8 @@ class FrrService:
         self._daemons = daemons
         self._file = ConfigFile(places.config, adopt=adopt)
         self._writer = Writer(places.run)
+        self._installed = False
+        """Whether a FRR that will do was found; asking takes a fork."""
 
     async def running(self) -> FrrConfig:
         """What runs now. Raises `FrrError`."""
@@ -42,9 +45,16 @@ class FrrService:
         if not wanted.contexts:
             await self.give_back()
             return Written(())
-        await check_installed(self._places.programs)
+        if not self._installed:
+            await check_installed(self._places.programs)
+            self._installed = True
         self._file.claim()
-        await self._daemons.ensure()
+        try:
+            await self._daemons.ensure()
+        except FrrError:
+            # Perhaps it was taken away.
+            self._installed = False
+            raise
         written = await self._writer.write(wanted)
         self._file.write(wanted)
         return written

@@ -33,7 +33,7 @@ from powernode_agent.routing.sessions import Evidence, sessions_of
 
 log = structlog.get_logger()
 
-GATHER: Final = 0.02
+GATHER: Final = 0.005
 """Seconds to wait for more of the same burst of changes."""
 MEASURE_EVERY: Final = 1.0
 LOOK_EVERY: Final = 5.0

@@ -6,8 +6,8 @@ sources too: two ends that choose different hubs drop each other's packets. A pe
 always carried by the peer itself, so nothing is compiled for it, and a node's own LAN never appears
 among what its hubs may carry: that would send LAN traffic back to the hub.
 
-The firewall and the port mappings come from `compile_filter`, BGP from `compile_routing`; here they are
-laid on the nodes.
+The firewall and the port mappings come from `compile_filter`, BGP from `compile_routing`, its policies
+from `compile_policies`; here they are laid on the nodes.
 
 Resources carry no version here; `revisions` gives them one when they are found to have changed.
 """
@@ -25,6 +25,7 @@ from netns_lab.platform.compile_filter import (
     difference,
     policy_message,
 )
+from netns_lab.platform.compile_policies import change_policies, compile_policies
 from netns_lab.platform.compile_routing import carried_by_hubs, instance_of
 from netns_lab.platform.compile_virtual_ip import (
     VirtualIps,
@@ -68,6 +69,7 @@ class Compiled:
     network: NetworkIntent
     nodes: Mapping[str, Resources]
     filters: Filters
+    policies: Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,20 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
     shared = _share(network)
     earlier = None if before is None else _share(before.network)
     filters = compile_filters(network, None if before is None else (before.network, before.filters))
+    policies = (
+        compile_policies(network.policies)
+        if before is None
+        else compile_policies(network.policies, (before.network.policies, before.policies))
+    )
     if before is None or earlier is None or not _same_frame(earlier, shared):
         return Compiled(
             network,
             {
-                peer.node_id: _compile_node(shared, peer) | filters.of(peer.node_id)
+                peer.node_id: _compile_node(shared, peer) | filters.of(peer.node_id) | policies
                 for peer in network.peers
             },
             filters,
+            policies,
         )
     changed = {
         id_
@@ -120,11 +128,12 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
     for own in (shared.peers[id_] for id_ in affected if id_ in shared.peers):
         reusable = {} if own.id in changed else before.nodes[own.node_id]
         resources = _compile_node(shared, own, reusable, changed)
-        nodes[own.node_id] = resources | filters.of(own.node_id)
+        nodes[own.node_id] = resources | filters.of(own.node_id) | policies
     untouched = [peer for peer in network.peers if peer.id not in affected]
     _change_filters(nodes, untouched, before, network, filters)
     _change_virtual_ips(nodes, untouched, earlier.virtual_ips, shared.virtual_ips)
-    return Compiled(network, nodes, filters)
+    change_policies(nodes, untouched, before.policies, policies)
+    return Compiled(network, nodes, filters, policies)
 
 
 def trial_address(host_address: str) -> str:
@@ -157,7 +166,7 @@ def _same_frame(one: _Shared, two: _Shared) -> bool:
 
     def frame(side: _Shared) -> tuple[object, ...]:
         return (
-            replace(side.network, peers=(), filter=NO_FILTER, virtual_ips=()),
+            replace(side.network, peers=(), filter=NO_FILTER, virtual_ips=(), policies=()),
             tuple((peer.id, lan) for peer, lan in side.lans),
         )
 

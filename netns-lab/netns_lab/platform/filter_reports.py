@@ -1,4 +1,4 @@
-"""What the nodes of a network say of its firewall and its port mappings.
+"""What the nodes of a network say of its firewall, its port mappings and its routing.
 
 Only a node whose report stream stands has a say: what was in force an hour ago is not in force. What
 nobody measured is null, never ok and never zero.
@@ -6,7 +6,7 @@ nobody measured is null, never ok and never zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -22,6 +22,8 @@ SHADOWED: Final = "FW-001"
 
 _FIREWALL_SUBSYSTEMS: Final = ("firewall", "nftables")
 """Who compiles the rules on a node, and who puts them into the kernel."""
+_ROUTING_SUBSYSTEMS: Final = ("routing",)
+"""Who brings FRR to what it should be, route policies included."""
 _RESULTS: Final = {pb.RESULT_OK: "ok", pb.RESULT_ERROR: "error"}
 
 
@@ -79,7 +81,7 @@ def speakers(context: Context, network: Network) -> list[Speaker]:
 
 def firewall_on(speaker: Speaker, network_id: str) -> dict[str, object]:
     """A network's firewall as one node says it is."""
-    result, message = _outcome(speaker.report, network_id)
+    result, message = _outcome(speaker.report, network_id, _FIREWALL_SUBSYSTEMS)
     status = None
     if speaker.report is not None:
         status = next((s for s in speaker.report.firewalls if s.network_id == network_id), None)
@@ -92,6 +94,12 @@ def firewall_on(speaker: Speaker, network_id: str) -> dict[str, object]:
         "rules_in_force": status.rules if status and rules else None,
         "dropped_packets": status.dropped_packets if status and dropped else None,
     }
+
+
+def routing_on(speaker: Speaker, network_id: str) -> dict[str, object]:
+    """A network's routing as one node says it is: whether its FRR runs what it should."""
+    result, message = _outcome(speaker.report, network_id, _ROUTING_SUBSYSTEMS)
+    return {**speaker.describe(), "result": result, "message": message}
 
 
 def mapping_on(speaker: Speaker, mapping_id: str) -> dict[str, object]:
@@ -138,12 +146,14 @@ def iso(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def _outcome(report: pb.StatusReport | None, network_id: str) -> tuple[str | None, str | None]:
+def _outcome(
+    report: pb.StatusReport | None, network_id: str, subsystems: Collection[str]
+) -> tuple[str | None, str | None]:
     """Result and message. An error stands before an ok, and one of the whole node is everyone's."""
     outcomes = [
         each
         for each in (() if report is None else report.outcomes)
-        if each.subsystem in _FIREWALL_SUBSYSTEMS and each.network_id in ("", network_id)
+        if each.subsystem in subsystems and each.network_id in ("", network_id)
     ]
     errors = [each.message for each in outcomes if each.result == pb.RESULT_ERROR]
     if errors:

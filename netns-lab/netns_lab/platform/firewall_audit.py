@@ -1,7 +1,9 @@
-"""Runbook, troubleshooting: `system.sdwan_route_policy_audit` surfaces shadowed firewall rules.
+"""Runbook, phase 6 and troubleshooting: `system.sdwan_route_policy_audit` surfaces shadowed firewall
+rules, and statements of route policies that are shadowed, inconsistent, or match nothing any more.
 
-The nodes find them when they compile their rules, and report them; the platform only gathers what they
-say. Which rule hides which is in each node's evidence.
+The nodes find shadowed rules when they compile them, and report them; the platform only gathers what
+they say. Which rule hides which is in each node's evidence. Route policies are the same on every node,
+so the platform looks for itself (`policy_audit`), also where no node reports.
 """
 
 from __future__ import annotations
@@ -15,12 +17,19 @@ from netns_lab.platform.filter_reports import shadow_answer, shadowed, speakers
 from netns_lab.platform.filter_rows import rule_intent
 from netns_lab.platform.firewall_answers import answer_some
 from netns_lab.platform.phase1_networks import NetworkReference
+from netns_lab.platform.policy_audit import Place, audit
 from netns_lab.platform.registry import Action, action
-from netns_lab.platform.tables import FirewallRuleRow
+from netns_lab.platform.route_policy_answers import (
+    answer_finding,
+    matches_nothing,
+    peers_gone,
+)
+from netns_lab.platform.route_policy_rows import policies_on
+from netns_lab.platform.tables import FirewallRuleRow, Network, Peer
 
 
 def route_policy_audit(context: Context, arguments: NetworkReference) -> Answer:
-    """Shows the firewall rules that nodes report as never reached, and which of them say so."""
+    """Shows firewall rules and route policy statements that do nothing, or not what they say."""
     network = context.network(arguments.network_id)
     saying = speakers(context, network)
     by_rule = shadowed(saying)
@@ -42,6 +51,22 @@ def route_policy_audit(context: Context, arguments: NetworkReference) -> Answer:
         ],
         "reporting": [speaker.name for speaker in saying if speaker.report is not None],
         "not_reporting": [speaker.name for speaker in saying if speaker.report is None],
+        **_route_policies(context, network),
+    }
+
+
+def _route_policies(context: Context, network: Network) -> Answer:
+    """What is found in the policies that the network's nodes hold, its own and the account's."""
+    policies = policies_on(context.session, network)
+    on_it = set(context.session.scalars(select(Peer.id).where(Peer.network_id == network.id)))
+    findings = audit(policies, on_it.__contains__)
+    gone = peers_gone(context, policies)
+    places = (Place(policy, statement) for policy in policies for statement in policy.statements)
+    dead = (matches_nothing(place, gone) for place in places)
+    return {
+        "shadowed_statements": [answer_finding(each) for each in findings.shadowed],
+        "inconsistent_statements": [answer_finding(each) for each in findings.inconsistent],
+        "statements_matching_nothing": [each for each in dead if each is not None],
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from netns_lab.platform.filter_intent import NO_FILTER, FilterIntent
+from netns_lab.platform.policy_intent import RoutePolicyIntent
 from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER, NO_ROUTING, PeerRouting
 from netns_lab.platform.virtual_ip_intent import VirtualIpIntent
 
@@ -125,3 +126,4 @@ class NetworkIntent:
     routing_mode: RoutingMode = RoutingMode.STATIC
     as_number: int = DEFAULT_AS_NUMBER
     virtual_ips: tuple[VirtualIpIntent, ...] = ()
+    policies: tuple[RoutePolicyIntent, ...] = ()

@@ -32,6 +32,7 @@ from netns_lab.platform.revisions import (
     advance,
     key_of,
 )
+from netns_lab.platform.route_policy_rows import policies_on
 from netns_lab.platform.tables import Network, NodeInstance, Peer
 from netns_lab.platform.virtual_ip_rows import virtual_ip_intents
 from powernode.sdwan.v1 import agent_service_pb2
@@ -203,6 +204,7 @@ class Publisher:
             tuple(peers.values()),
             wanted,
             virtual_ip_intents(session, network_id),
+            policies_on(session, network, () if before is None else before.network.policies),
         )
         if self.intents.get(network_id) == intent:
             return set()

@@ -23,6 +23,7 @@ from netns_lab.platform.intent import (
     Standing,
     Topology,
 )
+from netns_lab.platform.policy_intent import RoutePolicyIntent
 from netns_lab.platform.reachability import join_endpoint, split_endpoint
 from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER, PeerRouting, router_id_of
 from netns_lab.platform.tables import Network, Peer
@@ -41,6 +42,7 @@ def network_intent(
     peers: tuple[PeerIntent, ...],
     filter_: FilterIntent = NO_FILTER,
     virtual_ips: tuple[VirtualIpIntent, ...] = (),
+    policies: tuple[RoutePolicyIntent, ...] = (),
 ) -> NetworkIntent:
     """The intent of a network. `peers` are all of its peers in their order."""
     hubs = [peer.id for peer in peers if peer.role is Role.HUB]
@@ -61,6 +63,7 @@ def network_intent(
         routing_mode=RoutingMode(network.routing_mode),
         as_number=network.account.as_number or DEFAULT_AS_NUMBER,
         virtual_ips=virtual_ips,
+        policies=policies,
     )
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from netns_lab.errors import LabError
 from netns_lab.lab import Lab
-from netns_lab.scenario import full_mesh, phase1, phase2, phase3, phase4, phase5, phase8
+from netns_lab.scenario import full_mesh, phase1, phase2, phase3, phase4, phase5, phase6, phase8
 from netns_lab.scenario.stage import Stage
 from netns_lab.scenario.telling import Teller
 from netns_lab.topology import reference_topology
@@ -88,6 +88,9 @@ def play(lab: Lab, teller: Teller) -> None:
             teller.run(step)
         teller.phase("Phase 3: virtual IPs, on both networks")
         for step in phase3.steps(stage, fabric, teller):
+            teller.run(step)
+        teller.phase("Phase 6: route policies")
+        for step in phase6.steps(fabric, teller):
             teller.run(step)
     teller.phase("Phases 1 and 2 again: a full mesh beside it, on nodes that it shares")
     for step in full_mesh.steps(Stage(lab, instances), teller):
