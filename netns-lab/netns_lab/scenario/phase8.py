@@ -129,7 +129,9 @@ def steps(stage: Stage, teller: Teller) -> list[Step]:
         began = time.monotonic()
         stage.lab.wait_until(lambda: not next_hops(stage, NAT, LAN), what=f"{LAN} to be withdrawn")
         gone = (time.monotonic() - began) * 1000
-        expect(not stage.carrier(NAT, LAN), "no peer carries what nobody announces")
+        stage.lab.wait_until(
+            lambda: not stage.carrier(NAT, LAN), what="no peer to carry what nobody announces"
+        )
         node.run(["ip", "link", "set", LAN_LINK, "up"])
         node.run(["ip", "address", "replace", f"{LAN_HOST}/64", "dev", LAN_LINK, "nodad"])
         stage.lab.wait_until(lambda: next_hops(stage, NAT, LAN), what=f"{LAN} to be announced")
