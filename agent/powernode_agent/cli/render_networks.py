@@ -53,7 +53,7 @@ def routing_tables(document: Object, width: int | None, color: bool) -> list[str
     if virtual_ips:
         titles = (
             Column("VIRTUAL IP"), Column("NETWORK"), Column("STATE", colored=True),
-            Column("SINCE"), Column("ANNOUNCED", optional=True),
+            Column("SINCE"), Column("ANNOUNCED", optional=True), Column("NAME", optional=True),
         )  # fmt: skip
         rows = [_virtual_ip_row(each) for each in virtual_ips]
         lines += ["", *render_table(titles, rows, width, color)]
@@ -84,6 +84,7 @@ def _virtual_ip_row(virtual_ip: Object) -> Sequence[str]:
         text_of(virtual_ip, "state") or NOT_MEASURED,
         "-" if age is None else age_text(age),
         {True: "yes", False: "no"}.get(announced, "-") if isinstance(announced, bool) else "-",
+        text_of(virtual_ip, "name") or "-",
     )
 
 

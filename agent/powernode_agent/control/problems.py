@@ -21,7 +21,7 @@ from powernode_agent.model.status import (
     Severity,
     SubsystemOutcome,
 )
-from powernode_agent.model.values import NetworkId
+from powernode_agent.model.values import NetworkId, PeerId
 
 OK: Final = "ok"
 DEGRADED: Final = "degraded"
@@ -57,12 +57,14 @@ def find_problems(status: NodeStatus, now: float) -> list[Problem]:
     by_network: dict[NetworkId, list[PeerStatus]] = defaultdict(list)
     for peer in status.peers.values():
         by_network[peer.network_id].append(peer)
+    # Only what is said here mutes: a peer that was not measured is no explanation of anything.
+    ill: set[tuple[NetworkId, PeerId]] = set()
     for network_id, peers in by_network.items():
         for peer in sorted(peers, key=lambda peer: peer.name):
             problem = _peer_problem(peer, ports.get(network_id), now)
             if problem is not None:
                 found.append(problem)
-    ill = {key for key, peer in status.peers.items() if not _is_well(peer)}
+                ill.add((network_id, peer.peer_id))
     return found + routing_problems(status, ill)
 
 

@@ -65,7 +65,7 @@ def routing_problems(
     status: NodeStatus, ill_peers: Collection[tuple[NetworkId, PeerId]]
 ) -> list[Problem]:
     """Sessions that are down and virtual IPs that are not where they should be. A session with a peer
-    that is ill itself (`ill_peers`) is a symptom, and not said again."""
+    that has a problem of its own (`ill_peers`) is a symptom, and not said again."""
     found: list[Problem] = []
     settled = status.at - status.agent.started_at >= STARTING
     for key, session in sorted(status.bgp_sessions.items()):
@@ -82,7 +82,10 @@ def routing_problems(
             network = status.networks.get(reading.network_id)
             link = network.link if network else "LINK"
             where = _network_name(status, reading.network_id)
-            text = f"{where}: virtual IP {reading.address or id_} should be held here, and is not"
+            which = str(reading.address or id_)
+            if reading.name:
+                which = f"{reading.name} ({which})"
+            text = f"{where}: virtual IP {which} should be held here, and is not"
             command = f"ip -6 address show dev {link}"
             found.append(Problem(f"virtual IP {id_}", reading.network_id, text, command))
     return found
@@ -140,6 +143,7 @@ def _virtual_ip(status: NodeStatus, reading: VirtualIpReading, now: float) -> Do
     since = reading.since_ms / 1000
     return {
         "id": reading.virtual_ip_id,
+        "name": reading.name or None,
         "network_id": reading.network_id,
         "network": _network_name(status, reading.network_id),
         "address": None if reading.address is None else str(reading.address),

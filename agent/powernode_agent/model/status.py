@@ -254,7 +254,7 @@ class BgpSession:
 @dataclass(frozen=True, slots=True)
 class VirtualIpReading:
     """One virtual IP on this node. `since_ms`: milliseconds since the epoch. `announced`: whether the
-    route to it was seen to be announced, None: not measured. `address` is for people."""
+    route to it was seen to be announced, None: not measured. `address` and `name` are for people."""
 
     virtual_ip_id: VirtualIpId
     network_id: NetworkId
@@ -262,6 +262,7 @@ class VirtualIpReading:
     since_ms: int
     announced: bool | None = None
     address: IPv6Address | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,18 @@ def _routing(status: NodeStatus) -> Iterator[Metric]:
     for (network, state), count in states.items():
         sessions.add_metric([_network_name(status, network), state], count)
     yield sessions
+    prefixes = GaugeMetricFamily(
+        "powernode_agent_bgp_prefixes_received",
+        "Prefixes received over the iBGP sessions of which that was measured.",
+        labels=["network"],
+    )
+    received: Counts[NetworkId] = Counts()
+    for (id_, _), each in status.bgp_sessions.items():
+        if each.prefixes_received is not None:
+            received[id_] += each.prefixes_received
+    for network, count in received.items():
+        prefixes.add_metric([_network_name(status, network)], count)
+    yield prefixes
     virtual_ips = GaugeMetricFamily(
         "powernode_agent_virtual_ips", "Virtual IPs, by state.", labels=["network", "state"]
     )

@@ -35,6 +35,7 @@ from powernode_agent.model.status import (
 from powernode_agent.model.values import NetworkId, PathId, PeerId, PublicKey, Revision
 from powernode_agent.model.virtual_ip import VirtualIpId
 from powernode_agent.report.peers import measure_peer
+from powernode_agent.report.routing import sessions_of, virtual_ips_of
 from powernode_agent.report.warnings import told
 
 
@@ -67,6 +68,7 @@ class Observations:
     port_mappings: Mapping[PortMappingId, PortMappingStatus] = field(default_factory=dict)
     """Without their two sides in words: those come from desired state."""
     virtual_ips: Mapping[VirtualIpId, VirtualIpReading] = field(default_factory=dict)
+    """Without their names: those come from desired state."""
     bgp_sessions: Mapping[tuple[NetworkId, PeerId], BgpSession] = field(default_factory=dict)
 
 
@@ -133,8 +135,8 @@ def build_status(
             for network_id, network in networks.items()
             for mapping_id, mapping in network.port_mappings.items()
         },
-        virtual_ips=seen.virtual_ips,
-        bgp_sessions=seen.bgp_sessions,
+        virtual_ips=virtual_ips_of(networks, seen.virtual_ips, agent.started_at),
+        bgp_sessions=sessions_of(networks, seen.bgp_sessions),
         warnings=told(warnings),
     )
 

@@ -208,7 +208,7 @@ def routed_hour() -> NodeStatus:
     readings = (
         VirtualIpReading(
             VirtualIpId("vip-1"), CORE, HolderState.HOLDING, int((NOW - 90) * 1000), True,
-            IPv6Address("fd00:abcd:1::100"),
+            IPv6Address("fd00:abcd:1::100"), "resolver",
         ),
         VirtualIpReading(
             VirtualIpId("vip-2"), CORE, HolderState.ABSENT, int((NOW - 5) * 1000), None,

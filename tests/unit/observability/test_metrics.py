@@ -208,7 +208,7 @@ def test_sessions_and_virtual_ips_are_counted_by_state() -> None:
         node(),
         bgp_sessions={
             (CORE, up): BgpSession(CORE, up, BgpState.ESTABLISHED, 5, 12, 3),
-            (CORE, down): BgpSession(CORE, down, BgpState.ACTIVE, None, 0, 0),
+            (CORE, down): BgpSession(CORE, down, BgpState.ACTIVE, None, 4, 0),
             (CORE, unknown): BgpSession(CORE, unknown),
         },
         virtual_ips={vip: VirtualIpReading(vip, CORE, HolderState.HOLDING, 0)},
@@ -217,4 +217,7 @@ def test_sessions_and_virtual_ips_are_counted_by_state() -> None:
     text = metrics.render().decode()
     for state in ("Established", "Active", "not_measured"):
         assert f'bgp_sessions{{network="core",state="{state}"}} 1.0' in text
+    assert 'bgp_prefixes_received{network="core"} 16.0' in text
     assert 'virtual_ips{network="core",state="holding"} 1.0' in text
+    metrics.set_status(replace(status, bgp_sessions={(CORE, unknown): BgpSession(CORE, unknown)}))
+    assert "bgp_prefixes_received{" not in metrics.render().decode(), "not measured is not zero"
