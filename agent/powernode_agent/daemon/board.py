@@ -93,7 +93,7 @@ class Board:
             endpoint_candidates=endpoint_candidates(engine.state, self._addresses()),
             warnings=(
                 *self._shadows.warnings(engine.filters, wall),
-                *self._mappings.warnings(engine.state, engine.outvoted, wall),
+                *self._mappings.warnings(engine.state, engine.clashes, wall),
             ),
         )
 

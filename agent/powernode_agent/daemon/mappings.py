@@ -6,22 +6,18 @@ the network's own filter drops at the hub serves nobody, although every part of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from powernode_agent.firewall.verdict import leaving, rules_of
+from powernode_agent.firewall.verdict import Leaving
 from powernode_agent.model.desired_state import DesiredState
-from powernode_agent.model.firewall import (
-    FirewallAction,
-    FirewallDirection,
-    FirewallProtocol,
-    FirewallRule,
-)
+from powernode_agent.model.firewall import FirewallAction, FirewallProtocol
 from powernode_agent.model.network_state import NetworkState
 from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, PortMappingId
 from powernode_agent.model.status import HealthWarning, Severity
-from powernode_agent.portmap.clashes import Listener
+from powernode_agent.model.values import NetworkId
+from powernode_agent.portmap.clashes import Clashes, Listener
 
 OUTVOTED: Final = "PM-001"
 """Health code of a local service whose port is mapped."""
@@ -43,31 +39,39 @@ class _Finding:
     fix: str
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """What was found on one network, and what it was drawn from: compared by identity."""
+
+    entry: NetworkState
+    listeners: Mapping[PortMappingId, Listener]
+    refused: frozenset[PortMappingId]
+    leaving: Leaving
+    found: tuple[_Finding, ...]
+
+
 class MappingWarnings:
-    """Remembers since when it is so, and looks again only when something changed: a status is asked for
-    after each pass, and 10,000 rules take a while to read."""
+    """Remembers since when it is so, and looks again only where something changed: a status is asked
+    for after each pass, and 10,000 rules take a while to read."""
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, PortMappingId], float] = {}
-        self._found: tuple[_Finding, ...] = ()
-        self._of: tuple[DesiredState | None, Mapping[PortMappingId, Listener]] = (None, {})
+        self._looked: dict[NetworkId, _Looked] = {}
 
     def warnings(
-        self,
-        state: DesiredState | None,
-        outvoted: Mapping[PortMappingId, Listener],
-        now: float,
+        self, state: DesiredState | None, clashes: Clashes, now: float
     ) -> Iterator[HealthWarning]:
         """Those of all mappings; `now` in seconds since the epoch."""
-        if state is not self._of[0] or outvoted is not self._of[1]:
-            self._of = (state, outvoted)
-            networks = () if state is None else state.networks.values()
-            self._found = tuple(each for entry in networks for each in _findings(entry, outvoted))
-            before, self._since = self._since, {}
-            for finding in self._found:
-                key = (finding.code, finding.mapping.id)
-                self._since[key] = before.get(key, now)
-        for finding in self._found:
+        networks = {} if state is None else state.networks
+        self._looked = {
+            id_: self._look(id_, entry, clashes)
+            for id_, entry in networks.items()
+            if entry.port_mappings
+        }
+        before, self._since = self._since, {}
+        for finding in (each for looked in self._looked.values() for each in looked.found):
+            key = (finding.code, finding.mapping.id)
+            self._since[key] = before.get(key, now)
             yield HealthWarning(
                 code=finding.code,
                 severity=Severity.WARNING,
@@ -76,24 +80,48 @@ class MappingWarnings:
                 evidence=finding.evidence,
                 cause=finding.cause,
                 fix=finding.fix,
-                since=self._since[finding.code, finding.mapping.id],
+                since=self._since[key],
             )
 
+    def _look(self, id_: NetworkId, entry: NetworkState, clashes: Clashes) -> _Looked:
+        before = self._looked.get(id_)
+        mappings = entry.port_mappings
+        listeners = {each: clashes.outvoted[each] for each in mappings if each in clashes.outvoted}
+        refused = frozenset(each for each in mappings if each in clashes.refused)
+        if before is not None and _same(before.entry, entry):
+            leaving = before.leaving
+            if (before.listeners, before.refused) == (listeners, refused):
+                return before
+        elif before is not None and before.entry.firewall_rules is entry.firewall_rules:
+            leaving = before.leaving
+        else:
+            leaving = Leaving(entry)
+        found = tuple(
+            finding
+            for mapping in mappings.values()
+            # What is refused is an error, and says why.
+            if mapping.id not in refused
+            for finding in _of_mapping(entry, mapping, listeners.get(mapping.id), leaving)
+        )
+        return _Looked(entry, listeners, refused, leaving, found)
 
-def _findings(
-    entry: NetworkState, outvoted: Mapping[PortMappingId, Listener]
-) -> Iterator[_Finding]:
-    if entry.port_mappings:
-        egress = rules_of(entry, FirewallDirection.EGRESS)
-        for mapping in entry.port_mappings.values():
-            yield from _of_mapping(entry, mapping, outvoted.get(mapping.id), egress)
+
+def _same(one: NetworkState, two: NetworkState) -> bool:
+    """Whether nothing changed that a finding depends on; a peer more is no reason to look."""
+    return (
+        one.network is two.network
+        and one.firewall_rules is two.firewall_rules
+        and one.firewall_tags is two.firewall_tags
+        and one.port_mappings is two.port_mappings
+        and one.virtual_ips is two.virtual_ips
+    )
 
 
 def _of_mapping(
     entry: NetworkState,
     mapping: PortMapping,
     listener: Listener | None,
-    egress: Sequence[FirewallRule],
+    leaving: Leaving,
 ) -> Iterator[_Finding]:
     if listener is not None:
         yield _Finding(
@@ -105,9 +133,11 @@ def _of_mapping(
             f"see whose it is: {listener.command}; give it another port, or delete {mapping}",
         )
     target = mapping.internal_address
-    if target in (entry.network.interface.address, entry.network.interface.overlay_ipv4):
-        return
-    verdict = leaving(entry, egress, target, _PROTOCOLS[mapping.protocol], mapping.internal_port)
+    own = {entry.network.interface.address, entry.network.interface.overlay_ipv4}
+    own |= {each.address for each in entry.virtual_ips.values() if each.hold}
+    if target in own:
+        return  # it does not leave
+    verdict = leaving.verdict(entry, target, _PROTOCOLS[mapping.protocol], mapping.internal_port)
     if verdict.action is not FirewallAction.ACCEPT:
         by = f"{verdict.rule}" if verdict.rule else f"the egress policy of {entry.network}"
         yield _Finding(

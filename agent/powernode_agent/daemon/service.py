@@ -306,6 +306,8 @@ class Service:
         self._board.link_state = state
         connected = isinstance(state, Connected)
         from_platform = self._link.reporter is not None
+        if connected and self._link.reporter is not None:
+            self._link.reporter.heard()
         self.metrics.set_platform_connected(connected if from_platform else None)
         self.engine.platform_speaks(connected and from_platform)
         self._control.look_again()

@@ -35,39 +35,48 @@ _ATTRIBUTE: Final = struct.Struct("=HH")
 _TABLE: Final = 1
 """Every message's first attribute: the table's name."""
 _NAME: Final = 2
+_CHAIN_NAME: Final = 3
 _ELEMENTS: Final = 3
 _OBJECT_DATA: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question: the message that asks, and the kind of those that answer. `steady`: the answer holds
-    although other tables changed meanwhile, because the kernel counts its place inside our table."""
+    """A question: the message that asks, and the kind of those that answer. Each is answered whole
+    although others write meanwhile: the kernel counts its place in a dump inside our table."""
 
     request: bytes
     answer: int
-    steady: bool
 
 
 def ask_table(table: str) -> Asked:
-    """Whether the table is there: refused with ENOENT if it is not."""
-    return _asked(1, 0, table, NLM_F_ACK, steady=True)
+    """Whether the table is there: refused with ENOENT if it is not. Tells how many chains, sets and
+    objects it has."""
+    return _asked(1, 0, table, NLM_F_ACK)
 
 
-def ask_parts(table: str) -> tuple[Asked, ...]:
-    """Chains, rules, sets and objects of the table."""
-    # The kernel does not dump chains of one table alone: its place is counted over all of them.
-    chains = _asked(4, 3, table, NLM_F_DUMP, steady=False)
-    rest = (_asked(get, new, table, NLM_F_DUMP, steady=True) for get, new in ((7, 6), (10, 9)))
-    return (chains, *rest, _asked(19, 18, table, NLM_F_DUMP, steady=True))
+def ask_chain(table: str, chain: str) -> Asked:
+    """One chain: where it hangs, and what its policy is. Chains are not dumped, which the kernel does
+    over all tables at once: those that hang nowhere are known by their rules, and empty ones by the
+    number that the table tells."""
+    body = _GENMSG + attribute(_TABLE, _text(table)) + attribute(_CHAIN_NAME, _text(chain))
+    return Asked(message(_SUBSYSTEM | 4, NLM_F_REQUEST | NLM_F_ACK, 1, body), _SUBSYSTEM | 3)
+
+
+def ask_rules(table: str) -> Asked:
+    """The rules of the table; none where there is no table."""
+    return _asked(7, 6, table, NLM_F_DUMP)
+
+
+def ask_rest(table: str) -> tuple[Asked, ...]:
+    """Sets and objects of the table."""
+    return (_asked(10, 9, table, NLM_F_DUMP), _asked(19, 18, table, NLM_F_DUMP))
 
 
 def ask_elements(table: str, set_name: str) -> Asked:
     """The elements of one set or map."""
     body = _GENMSG + attribute(_TABLE, _text(table)) + attribute(_NAME, _text(set_name))
-    return Asked(
-        message(_SUBSYSTEM | 13, NLM_F_REQUEST | NLM_F_DUMP, 1, body), _SUBSYSTEM | 12, steady=True
-    )
+    return Asked(message(_SUBSYSTEM | 13, NLM_F_REQUEST | NLM_F_DUMP, 1, body), _SUBSYSTEM | 12)
 
 
 def sets_among(answers: Iterable[Message], table: str) -> list[str]:
@@ -107,11 +116,9 @@ def digest_of(answers: Sequence[Message], table: str) -> str:
     return told.hexdigest()
 
 
-def _asked(get: int, new: int, table: str, flags: int, *, steady: bool) -> Asked:
+def _asked(get: int, new: int, table: str, flags: int) -> Asked:
     body = _GENMSG + attribute(_TABLE, _text(table))
-    return Asked(
-        message(_SUBSYSTEM | get, NLM_F_REQUEST | flags, 1, body), _SUBSYSTEM | new, steady
-    )
+    return Asked(message(_SUBSYSTEM | get, NLM_F_REQUEST | flags, 1, body), _SUBSYSTEM | new)
 
 
 def _each(listed: bytes) -> Iterable[bytes]:

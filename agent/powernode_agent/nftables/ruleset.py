@@ -133,7 +133,7 @@ class Ruleset:
             if self._sealed.written == digest(whole(wanted).text()):
                 standing = dict(wanted)
                 if remember:
-                    self._standing = standing
+                    self._standing = self._good = standing
             if remember:
                 self._sealed = None
         changes: list[Change] = []
@@ -249,14 +249,14 @@ class Ruleset:
         return step
 
     async def _shut_first(self, wanted: Fragments, lines: int) -> None:
-        """Where the table is gone and a large one takes its time, shut the links it guards meanwhile:
-        10,000 rules take most of a second, and until then everyone would get through."""
+        """Where the table is gone, or has no rule any more, and a large one takes its time, shut the
+        links it guards meanwhile: 10,000 rules take most of a second, and all would get through."""
         shut = {
             key: replace(each, objects={}, hooks=each.shut)
             for key, each in wanted.items()
             if each.shut
         }
-        if shut and lines > LARGE and not await self._worker.stands():
+        if shut and lines > LARGE and not await self._worker.filters():
             await self._write(whole(shut), shut)
 
     async def _replace(self, wanted: Fragments) -> None:
@@ -316,6 +316,9 @@ class Ruleset:
             if self._disturbances != disturbances:
                 self._standing = None
         self._written_at = self._monotonic()
+        if not self._watch.listens:
+            # Only against the seal can the next look tell whether somebody else was there.
+            await self.seal()
 
     async def purge(self) -> bool:
         """Remove the table; whether there was one. Raises `NftablesError`."""
@@ -340,5 +343,8 @@ class Ruleset:
         if standing is None:
             return
         found = await self._worker.inventory()
+        # What others did until now has been told by now.
+        self._watch.begin()
+        self._watch.end(None)
         if found is not None and self._standing is standing and self._written_at is None:
             self._seals.write(Seal(digest(whole(standing).text()), found))

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from powernode_agent.model.ruleset import Hook
 from powernode_agent.netlink.framing import (
-    NLM_F_DUMP_INTR,
     NLMSG_DONE,
     NLMSG_ERROR,
     Message,
@@ -33,16 +33,16 @@ from powernode_agent.nftables.codec import (
 from powernode_agent.nftables.errors import NftablesError, RefusedError
 from powernode_agent.nftables.inventory import (
     Asked,
+    ask_chain,
     ask_elements,
-    ask_parts,
+    ask_rest,
+    ask_rules,
     ask_table,
     digest_of,
     sets_among,
 )
 
 _RECEIVE: Final = 1 << 17
-_ATTEMPTS: Final = 20
-"""At a dump into which another writer may fall; each takes about a millisecond."""
 
 
 def change_elements(table: str, changes: Iterable[Elements]) -> None:
@@ -72,13 +72,20 @@ def stands(table: str) -> bool:
     return bool(_answers(ask_table(table)))
 
 
+def filters(table: str) -> bool:
+    """Whether there is any rule in the table. Raises `NftablesError`."""
+    return bool(_answers(ask_rules(table)))
+
+
 def inventory(table: str) -> str | None:
-    """A digest of what stands in the table; None: there is no table. Raises `NftablesError`, also if
-    others write too often to see it whole."""
+    """A digest of what stands in the table; None: there is no table. Raises `NftablesError`."""
     found = _answers(ask_table(table))
     if not found:
         return None
-    for asked in ask_parts(table):
+    for hook in Hook:
+        found += _answers(ask_chain(table, hook.value))
+    found += _answers(ask_rules(table))
+    for asked in ask_rest(table):
         found += _answers(asked)
     for name in sets_among(found, table):
         found += _answers(ask_elements(table, name))
@@ -99,26 +106,16 @@ def counters(table: str) -> Mapping[str, int]:
 
 def _answers(asked: Asked) -> list[Message]:
     """All that answers a question; nothing where there is no such thing."""
-    for _ in range(_ATTEMPTS):
-        found: list[Message] = []
-        whole = True
-        for answer in _exchange(asked.request, 1):
-            number, detail = error_of(answer) if answer.kind == NLMSG_ERROR else (0, "")
-            if number == errno.ENOENT:
-                return []
-            if number:
-                raise _failed(detail or os.strerror(number))
-            if answer.flags & NLM_F_DUMP_INTR:
-                whole = asked.steady
-            if answer.kind == asked.answer:
-                found.append(answer)
-        if whole:
-            return found
-    raise NftablesError(
-        "cannot see the table whole",
-        value=f"somebody wrote to nftables during each of {_ATTEMPTS} looks at it",
-        action="see who does: nft monitor; the next look may succeed",
-    )
+    found: list[Message] = []
+    for answer in _exchange(asked.request, 1):
+        number, detail = error_of(answer) if answer.kind == NLMSG_ERROR else (0, "")
+        if number == errno.ENOENT:
+            return []
+        if number:
+            raise _failed(detail or os.strerror(number))
+        if answer.kind == asked.answer:
+            found.append(answer)
+    return found
 
 
 def _exchange(request: bytes, last: int) -> Iterator[Message]:

@@ -52,6 +52,10 @@ class Worker:
         """Whether there is a table of ours. Raises `NftablesError`."""
         return await self._do(lambda: socket.stands(TABLE))
 
+    async def filters(self) -> bool:
+        """Whether there is any rule in it. Raises `NftablesError`."""
+        return await self._do(lambda: socket.filters(TABLE))
+
     async def inventory(self) -> str | None:
         """A digest of what stands in the table; None: there is none. Raises `NftablesError`."""
         return await self._do(lambda: socket.inventory(TABLE))

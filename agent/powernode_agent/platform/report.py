@@ -74,12 +74,18 @@ class Reporter:
         self._pace = pace or ReportPace()
         self._newest: NodeStatus | None = None
         self._published = asyncio.Event()
+        self._heard = asyncio.Event()
         self._backoff = Backoff(self._pace.shortest, self._pace.longest, self._pace.steady)
 
     def publish(self, status: NodeStatus) -> None:
         """`status` is what the platform should know from now on; replaces one not sent yet."""
         self._newest = status
         self._published.set()
+
+    def heard(self) -> None:
+        """The platform is there again, as its watch just found: try now and not when a wait is over. It
+        waits to be told of what it tells, for instance that a virtual IP is held."""
+        self._heard.set()
 
     async def run(self) -> None:
         """Reports until cancelled."""
@@ -103,8 +109,9 @@ class Reporter:
                         await previous.abandon()
                         previous = None
                     good_for = self._clock.monotonic() - began
+                    self._heard.clear()
                     await stream.abandon()
-                    await self._clock.sleep(self._backoff.failed(good_for))
+                    await self._pause(self._backoff.failed(good_for))
                 except BaseException:
                     await stream.abandon()
                     raise
@@ -135,6 +142,18 @@ class Reporter:
                     stream.raise_if_ended()
         finally:
             superseded.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        """So many seconds, or until the platform is heard again."""
+        own = {
+            asyncio.create_task(self._heard.wait()),
+            asyncio.create_task(self._clock.sleep(seconds)),
+        }
+        try:
+            await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in own:
+                task.cancel()
 
     async def _wait(self, seconds: float, others: set[asyncio.Task[Any]]) -> None:
         """Until something is published, one of `others` is done, or `seconds` are over."""

@@ -21,6 +21,8 @@ from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, Por
 from powernode_agent.model.ruleset import Fragment
 from powernode_agent.model.status import PortMappingStatus, Result
 from powernode_agent.model.values import NetworkId
+from powernode_agent.nftables.script import TABLE
+from powernode_agent.nftables.socket import stands
 from powernode_agent.portmap.clashes import Clashes, Listener, find_clashes
 from powernode_agent.portmap.compile import Flow, MappedNetwork
 from powernode_agent.portmap.conntrack import forget
@@ -52,12 +54,14 @@ class PortMaps:
         packets: Callable[[str], int | None],
         *,
         tayga: str | Path = "tayga",
+        table_stands: Callable[[], bool] = lambda: stands(TABLE),
         listeners: ListenerReader = read_listeners,
     ) -> None:
         self._kernel = kernel
         self._sysctls = sysctls
         self._packets = packets
         self._listeners = listeners
+        self._table_stands = table_stands
         self._nat64 = Nat64(kernel, sysctls, runtime, self.name, tayga)
         self._memory = Memory(runtime / "port-mappings.json")
         self._clashes = Clashes()
@@ -96,8 +100,11 @@ class PortMaps:
         return None
 
     def _in_force(self) -> frozenset[Flow]:
-        """The external sides that are mapped, also by an agent before this one."""
-        settled = self._memory.read() if self._settled is None else self._settled
+        """The external sides that are mapped, also by an agent before this one: while its table stands.
+        Without it nothing was mapped when a service took a port."""
+        settled = self._settled
+        if settled is None:
+            settled = self._memory.read() if self._table_stands() else {}
         return frozenset(sent for pairs in settled.values() for sent in pairs)
 
     @property
@@ -107,9 +114,9 @@ class PortMaps:
         return self._clashes.refused
 
     @property
-    def outvoted(self) -> Mapping[PortMappingId, Listener]:
-        """Services of this host that get nothing, because a mapping had their port before them."""
-        return self._clashes.outvoted
+    def clashes(self) -> Clashes:
+        """What mappings and local services have against each other."""
+        return self._clashes
 
     # What is done.
 

@@ -20,7 +20,6 @@ from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.change import Change, Phase, in_order, step_of
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.network import NodeKey
-from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.ruleset import Fragment
 from powernode_agent.model.status import WireguardDevice
 from powernode_agent.model.values import Address, NetworkId, PeerId, PublicKey
@@ -28,7 +27,7 @@ from powernode_agent.netlink.dispatcher import Netlink
 from powernode_agent.nftables.ruleset import Ruleset
 from powernode_agent.paths.prober import Prober
 from powernode_agent.paths.probing import probe_targets
-from powernode_agent.portmap.clashes import Listener
+from powernode_agent.portmap.clashes import Clashes
 from powernode_agent.portmap.compile import MappedNetwork
 from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.reconcile.apply import Applied, carry_out
@@ -172,9 +171,9 @@ class Engine:
         return self._targets.mapped
 
     @property
-    def outvoted(self) -> Mapping[PortMappingId, Listener]:
-        """Services of this host whose port was mapped before they came."""
-        return self._rooms.portmaps.outvoted
+    def clashes(self) -> Clashes:
+        """What port mappings and services of this host have against each other."""
+        return self._rooms.portmaps.clashes
 
     def mapping_stands(self, network_id: NetworkId) -> Fragment | None:
         """The port mappings of a network that stand in the table."""

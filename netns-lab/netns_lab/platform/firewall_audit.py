@@ -1,5 +1,6 @@
 """Runbook, phase 6 and troubleshooting: `system.sdwan_route_policy_audit` surfaces shadowed firewall
-rules, and statements of route policies that are shadowed, inconsistent, or match nothing any more.
+rules, and statements of route policies that are shadowed, inconsistent, match nothing any more, or
+make a route look like a loop.
 
 The nodes find shadowed rules when they compile them, and report them; the platform only gathers what
 they say. Which rule hides which is in each node's evidence. Route policies are the same on every node,
@@ -23,8 +24,10 @@ from netns_lab.platform.route_policy_answers import (
     answer_finding,
     matches_nothing,
     peers_gone,
+    prepends_own_as,
 )
 from netns_lab.platform.route_policy_rows import policies_on
+from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER
 from netns_lab.platform.tables import FirewallRuleRow, Network, Peer
 
 
@@ -61,12 +64,15 @@ def _route_policies(context: Context, network: Network) -> Answer:
     on_it = set(context.session.scalars(select(Peer.id).where(Peer.network_id == network.id)))
     findings = audit(policies, on_it.__contains__)
     gone = peers_gone(context, policies)
-    places = (Place(policy, statement) for policy in policies for statement in policy.statements)
+    as_number = network.account.as_number or DEFAULT_AS_NUMBER
+    places = [Place(policy, statement) for policy in policies for statement in policy.statements]
     dead = (matches_nothing(place, gone) for place in places)
+    looping = (prepends_own_as(place, as_number) for place in places)
     return {
         "shadowed_statements": [answer_finding(each) for each in findings.shadowed],
         "inconsistent_statements": [answer_finding(each) for each in findings.inconsistent],
         "statements_matching_nothing": [each for each in dead if each is not None],
+        "statements_prepending_own_as": [each for each in looping if each is not None],
     }
 
 

@@ -64,6 +64,21 @@ def matches_nothing(place: Place, gone: Iterable[str]) -> dict[str, object] | No
     return {**answer_place(place), "because": f"peer {peer_id} was detached from its network"}
 
 
+def prepends_own_as(place: Place, as_number: int) -> dict[str, object] | None:
+    """The sentence for a statement that prepends the account's AS number; None: it does not.
+
+    A node lets its own number in as often as its policies prepend it once; a statement acts again on
+    every node that a route passes.
+    """
+    if as_number not in place.statement.set.as_path_prepend:
+        return None
+    because = (
+        f"{place} prepends {as_number}, the AS number of the account: neighbours may drop such a route"
+        " as a loop; another private AS number makes the path as long"
+    )
+    return {**answer_place(place), "because": because}
+
+
 def answer_place(place: Place) -> dict[str, object]:
     """Which statement it is."""
     return {

@@ -53,25 +53,30 @@ DirectionName = Literal["import", "export"]
 Number32 = Annotated[int, Field(ge=0, le=_UINT32)]
 AsNumber = Annotated[int, Field(ge=1, le=_UINT32)]
 Length = Annotated[int, Field(ge=0, le=128)]
+Communities = str | Annotated[list[str], Field(max_length=MAX_VALUES)]
+"""One, or a list of them."""
 
 
 class MatchArguments(Arguments):
-    """The runbook's match: what is left out is any. `peer` is a peer by id."""
+    """The runbook's match: what is left out is any. `peer` is a peer by id; `peer_id`, as everywhere
+    else in the runbook, is the same."""
 
     prefix: str | None = None
     ge: Length | None = None
     le: Length | None = None
     peer: str | None = None
+    peer_id: str | None = None
     community: str | None = None
     as_path: str | None = None
 
 
 class SetArguments(Arguments):
-    """The runbook's set: what is left out stays as it is."""
+    """The runbook's set: what is left out stays as it is. `community` is the same as `communities`."""
 
     local_pref: Number32 | None = None
     med: Number32 | None = None
-    communities: Annotated[list[str] | None, Field(max_length=MAX_VALUES)] = None
+    communities: Communities | None = None
+    community: Communities | None = None
     communities_additive: bool = False
     as_path_prepend: Annotated[list[AsNumber] | None, Field(max_length=MAX_VALUES)] = None
 
@@ -188,8 +193,10 @@ def _match(
     if given.prefix is not None:
         prefix = str(prefixes.parse_selected(f"{place}.prefix", given.prefix))
     _check_lengths(given, prefix, place)
-    if given.peer is not None:
-        _check_peer(context, network, given.peer, f"{place}.peer")
+    named = _name_given(given, place, "peer", "peer_id")
+    peer_id = given.peer if given.peer is not None else given.peer_id
+    if peer_id is not None:
+        _check_peer(context, network, peer_id, f"{place}.{named}")
     if given.community is not None:
         _check_community(given.community, f"{place}.community")
     if given.as_path is not None and not is_as_path_pattern(given.as_path):
@@ -198,7 +205,7 @@ def _match(
         prefix=prefix,
         ge=given.ge,
         le=given.le,
-        peer_id=given.peer or "",
+        peer_id=peer_id or "",
         community=given.community or "",
         as_path=given.as_path or "",
     )
@@ -238,9 +245,11 @@ def _check_peer(context: Context, network: Network | None, peer_id: str, field: 
 
 
 def _set(given: SetArguments, place: str) -> SetIntent:
-    communities = given.communities or []
+    named = _name_given(given, place, "communities", "community")
+    wanted = given.communities if given.communities is not None else given.community
+    communities = [wanted] if isinstance(wanted, str) else wanted or []
     for index, community in enumerate(communities):
-        field = f"{place}.communities.{index}"
+        field = f"{place}.{named}" if isinstance(wanted, str) else f"{place}.{named}.{index}"
         _check_community(community, field)
         if community in communities[:index]:
             raise ActionError(field, f"must not be there twice, got {community!r}")
@@ -253,6 +262,15 @@ def _set(given: SetArguments, place: str) -> SetIntent:
         communities_additive=given.communities_additive,
         as_path_prepend=tuple(given.as_path_prepend or ()),
     )
+
+
+def _name_given(given: Arguments, place: str, name: str, other: str) -> str:
+    """Which of two names for one thing was used. Raises `ActionError` if it was both."""
+    if other not in given.model_fields_set:
+        return name
+    if name in given.model_fields_set:
+        raise ActionError(f"{place}.{other}", f"must be left out with {name}: it is the same")
+    return other
 
 
 def _check_community(text: str, field: str) -> None:

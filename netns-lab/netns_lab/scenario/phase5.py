@@ -166,7 +166,7 @@ def steps(stage: Stage, teller: Teller) -> list[Step]:
         node = stage.node(OPEN)
         node.run(["nft", "add table inet operator; add chain inet operator mine"])
         foreign = node.run(["nft", "list", "table", "inet", "operator"]).stdout
-        before = _listed(stage, OPEN)
+        before = _at_rest(stage, OPEN)
         rows = []
         for damage in (
             ["flush", "table", *TABLE],
@@ -251,6 +251,20 @@ def steps(stage: Stage, teller: Teller) -> list[Step]:
 
 def _name(stage: Stage, chain: str) -> str:
     return f"n_{stage.handle}_{chain}"
+
+
+def _at_rest(stage: Stage, name: str) -> list[str]:
+    """The table once nothing is under way any more: what the step before asked for has come."""
+    seen: list[list[str]] = []
+
+    def settled() -> bool:
+        revision = stage.node(name).status()["revision"]
+        applied = isinstance(revision, Mapping) and revision["accepted"] == revision["applied"]
+        seen.append(_listed(stage, name) if applied else [])
+        return len(seen) > 10 and all(each == seen[-1] for each in seen[-10:]) and bool(seen[-1])
+
+    stage.lab.wait_until(settled, what=f"the table of {name} to rest")
+    return seen[-1]
 
 
 def _listed(stage: Stage, name: str) -> list[str]:

@@ -79,7 +79,12 @@ def steps(stage: Stage, teller: Teller) -> list[Step]:
         shown = vtysh(stage, HUB_1, f"show bgp ipv6 unicast {shared['address']}/128")
         teller.evidence("\n".join(line for line in shown.splitlines() if "localpref" in line))
         drop("prefer-one-holder")
-        stage.lab.wait_until(lambda: serving() == before, what="the preference to go with it")
+        # Which of the two is served then is a matter of who is closer.
+        command = f"show bgp ipv6 unicast {shared['address']}/128"
+        stage.lab.wait_until(
+            lambda: "localpref 200" not in vtysh(stage, HUB_1, command),
+            what="the preference to go with it",
+        )
 
     def deny() -> None:
         stage.lab.wait_until(lambda: next_hops(stage, NAT, LAN), what=f"spoke-nat to know {LAN}")

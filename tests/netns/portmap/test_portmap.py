@@ -209,13 +209,13 @@ async def test_a_service_that_comes_later_does_not_end_the_mapping(world: World,
         listener.listen()
         await hub.bring(V6)
         assert (await hub.statuses())["v6"].result is Result.OK
-        assert [str(each) for each in hub.room.outvoted.values()] == [f"[{HUB6}]:443"]
+        assert [str(each) for each in hub.room.clashes.outvoted.values()] == [f"[{HUB6}]:443"]
         again = Hub(hub.runtime)
         await again.start()
         try:
             await again.bring(V6)
             assert await again.all_fine()
-            assert again.room.outvoted.keys() == {V6.id}
+            assert again.room.clashes.outvoted.keys() == {V6.id}
         finally:
             await again.close()
         assert world.connect("client", CLIENT6, HUB6).heard().startswith("server")
@@ -227,7 +227,7 @@ async def test_a_service_that_comes_later_does_not_end_the_mapping(world: World,
         assert listener.accept()[1][0] == CLIENT6
     await hub.bring(V6)
     assert world.connect("client", CLIENT6, HUB6).heard().startswith("server")
-    assert not hub.room.outvoted
+    assert not hub.room.clashes.outvoted
 
 
 @pytest.mark.parametrize("removed", [V6, V4, NAT64], ids=lambda each: each.id)

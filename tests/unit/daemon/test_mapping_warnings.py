@@ -21,7 +21,8 @@ from powernode_agent.model.network import Interface, Network, NodeKey, PeerRole,
 from powernode_agent.model.network_state import NetworkState
 from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, PortMappingId
 from powernode_agent.model.values import NetworkId, NodeId, PeerId, Revision
-from powernode_agent.portmap.clashes import Listener
+from powernode_agent.model.virtual_ip import VirtualIp, VirtualIpId
+from powernode_agent.portmap.clashes import Clashes, Listener
 
 NET = NetworkId("net-core")
 PREFIX = IPv6Network("fd00:1::/64")
@@ -63,6 +64,7 @@ def found(
     rules: tuple[FirewallRule, ...] = (),
     listener: Listener | None = None,
     target: IPv6Address = PREFIX[2],
+    held: tuple[IPv6Address, ...] = (),
     warnings: MappingWarnings | None = None,
     now: float = 5.0,
 ) -> list[tuple[str, str, float]]:
@@ -70,10 +72,14 @@ def found(
         replace(NETWORK, firewall_policy=policy),
         firewall_rules={rule.id: rule for rule in rules},
         port_mappings={MAPPING.id: replace(MAPPING, internal_address=target)},
+        virtual_ips={
+            VirtualIpId(str(each)): VirtualIp(VirtualIpId(str(each)), NET, "v", each, hold=True)
+            for each in held
+        },
     )
     state = DesiredState(Revision(1), Node(NodeId("n"), "n"), {NET: entry})
     outvoted = {} if listener is None else {MAPPING.id: listener}
-    told = (warnings or MappingWarnings()).warnings(state, outvoted, now)
+    told = (warnings or MappingWarnings()).warnings(state, Clashes({}, outvoted), now)
     return [(each.code, f"{each.evidence} {each.fix}", each.since) for each in told]
 
 
@@ -86,6 +92,7 @@ def test_a_mapping_that_the_hubs_own_filter_cuts_is_told() -> None:
     assert found(rules=(allow(8443),)) == []
     assert found(FirewallPolicy(FirewallAction.ACCEPT, FirewallAction.ACCEPT)) == []
     assert found(target=PREFIX[1]) == [], "what is for the hub itself does not leave"
+    assert found(target=PREFIX[9], held=(PREFIX[9],)) == [], "nor what is for its virtual IPs"
 
 
 def test_a_service_without_connections_is_told_since_when() -> None:

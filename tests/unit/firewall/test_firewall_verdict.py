@@ -11,7 +11,7 @@ from tests.unit.firewall.firewall_reference import TCP, UDP, decide, deciding
 from tests.unit.firewall.firewall_strategies import NETWORK, filterings, packets
 
 from powernode_agent.firewall.compile import compile_filter
-from powernode_agent.firewall.verdict import leaving, rules_of
+from powernode_agent.firewall.verdict import Leaving
 from powernode_agent.model.firewall import FirewallDirection, FirewallProtocol
 from powernode_agent.model.network import Interface, Network, NodeKey, PeerRole, RoutingMode
 from powernode_agent.model.network_state import NetworkState
@@ -40,11 +40,11 @@ def test_it_is_what_the_rules_say(data: st.DataObject) -> None:
         firewall_rules={rule.id: rule for rule in filtering.rules},
         firewall_tags=filtering.tags,
     )
-    egress = rules_of(state, FirewallDirection.EGRESS)
+    egress = Leaving(state)
     for packet in data.draw(st.lists(packets(filtering, FirewallDirection.EGRESS), min_size=20)):
         if packet.port is None:
             continue
-        found = leaving(state, egress, packet.destination, PROTOCOLS[packet.protocol], packet.port)
+        found = egress.verdict(state, packet.destination, PROTOCOLS[packet.protocol], packet.port)
         assert found.rule == deciding(filtering.rules, filtering.tags, packet)
         assert found.action is decide(filtering.rules, filtering.tags, filtering.policy, packet)
 

@@ -85,6 +85,25 @@ def test_everything_that_can_be_said_arrives_and_can_be_given_again(ibgp: Lab) -
 
 
 @pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"community": "65000:100"}, ["65000:100"]),
+        ({"communities": "65000:100"}, ["65000:100"]),
+        ({"community": ["65000:100", "65000:1:2"]}, ["65000:100", "65000:1:2"]),
+    ],
+)
+def test_other_ways_to_say_it_mean_the_same(ibgp: Lab, changes: Json, wanted: list[str]) -> None:
+    peer_id = ibgp.peers["hub-1"]
+    made = create(ibgp, stated(match={"peer_id": peer_id}, set=changes))
+    said = stated(match={"peer": peer_id}, set={"communities": wanted})
+    assert made["statements"] == [said], "as it can be given again"
+    (policy,) = held(ibgp, "a")
+    (statement,) = policy.statements
+    assert (statement.match.peer_id, list(statement.set.communities)) == (peer_id, wanted)
+    Replicas(ibgp).catch_up()
+
+
+@pytest.mark.parametrize(
     ("match", "ends"),
     [
         ({"prefix": "10.0.0.0/8"}, (8, 8)),
@@ -253,6 +272,29 @@ def test_the_audit_names_what_is_shadowed_and_what_contradicts(ibgp: Lab) -> Non
     assert audit["shadowed_statements"] == audit["inconsistent_statements"] == []
 
 
+def test_the_audit_names_what_prepends_the_accounts_own_as_number(ibgp: Lab) -> None:
+    made = create(
+        ibgp,
+        stated(10, match={"prefix": CAFE}, set={"as_path_prepend": [65001, 65002]}),
+        stated(20, set={"as_path_prepend": [65001, 65001]}),
+        name="longer",
+        direction="export",
+        account=True,
+    )
+    audited = "statements_prepending_own_as"
+    assert call(ibgp, AUDIT, network_id=ibgp.network_id)[audited] == []
+    for number, seqs in ((65001, [10, 20]), (65002, [10]), (65003, [])):
+        call(ibgp, "system_sdwan_update_account_as_number", as_number=number)
+        audit = call(ibgp, AUDIT, network_id=ibgp.network_id)
+        found = cast(list[Json], audit[audited])
+        assert [(each["route_policy_id"], each["seq"]) for each in found] == [
+            (made["id"], seq) for seq in seqs
+        ]
+        for each in found:
+            begins = f"statement {each['seq']} of longer prepends {number}"
+            assert str(each["because"]).startswith(begins)
+
+
 def test_the_audit_of_one_network_leaves_peers_of_another_alone(ibgp: Lab) -> None:
     peer = {"peer": ibgp.peers["hub-1"]}
     create(ibgp, stated(10, "deny", match=peer), stated(20, match=peer), account=True)
@@ -320,6 +362,16 @@ def setting(**changes: object) -> list[Json]:
         ),
         *(("statements.0.set.local_pref", setting(local_pref=each)) for each in (-1, 2**32, "1")),
         *(("statements.0.set.med", setting(med=each)) for each in (-1, 2**32, None)),
+        ("statements.0.match.peer_id", matching(peer_id="peer-none")),
+        ("statements.0.match.peer_id", matching(peer="peer-none", peer_id="peer-none")),
+        ("statements.0.match.community", matching(community=["65000:1"])),
+        ("statements.0.set.community", setting(community="65000")),
+        ("statements.0.set.community", setting(community=7)),
+        ("statements.0.set.community", setting(community=None)),
+        ("statements.0.set.community", setting(community="65000:1", communities=["65000:1"])),
+        ("statements.0.set.community.1", setting(community=["65000:1", "65535:1"])),
+        ("statements.0.set.communities", setting(communities="65000:1 65000:2")),
+        ("statements.0.set.communities.0", setting(communities=[7])),
         ("statements.0.set.communities.1", setting(communities=["65000:1", "65000"])),
         ("statements.0.set.communities.1", setting(communities=["65000:1", "65000:1"])),
         ("statements.0.set.communities", setting(communities=[f"65000:{n}" for n in range(33)])),

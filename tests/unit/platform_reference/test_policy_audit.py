@@ -228,6 +228,47 @@ def hides(first: StatementIntent, then: StatementIntent) -> bool:
     return ends[0] <= others[0] and others[1] <= ends[1]
 
 
+ENDS = {"10.0.0.0/28": 32, "fd00::/124": 128}
+EVERY_PREFIX = [
+    str(each)
+    for outer, longest in ENDS.items()
+    for length in range(ip_network(outer).prefixlen, longest + 1)
+    for each in ip_network(outer).subnets(new_prefix=length)
+]
+"""Few enough to try all of them."""
+
+
+@st.composite
+def ranged(draw: st.DrawFn) -> MatchIntent:
+    prefix = draw(st.sampled_from(EVERY_PREFIX))
+    own, longest = ip_network(prefix).prefixlen, ip_network(prefix).max_prefixlen
+    first, last = sorted(draw(st.tuples(*[st.integers(own, longest)] * 2)))
+    ge, le = draw(st.sampled_from(((None, None), (first, None), (None, last), (first, last))))
+    return MatchIntent(prefix=prefix, ge=ge, le=le)
+
+
+def matched_of_all(match: MatchIntent) -> set[str]:
+    ends = lengths(match)
+    assert ends is not None
+    return {
+        each
+        for each in EVERY_PREFIX
+        if inside(each, match.prefix) and ends[0] <= ip_network(each).prefixlen <= ends[1]
+    }
+
+
+@settings(max_examples=400, deadline=None)
+@given(ranged(), ranged())
+def test_one_hides_another_if_and_only_if_it_matches_all_of_its_prefixes(
+    one: MatchIntent, two: MatchIntent
+) -> None:
+    found = audit((policy("p", permit(10, one), permit(20, two)),)).shadowed
+    assert bool(found) == (matched_of_all(two) <= matched_of_all(one))
+    # What a policy lets in, and the next one denies: the same question over two of them.
+    found = audit((policy("a", permit(10, two)), policy("b", deny(10, one)))).inconsistent
+    assert bool(found) == (matched_of_all(two) <= matched_of_all(one))
+
+
 LAN = MatchIntent(prefix="10.1.0.0/16")
 WIDE = MatchIntent(prefix="10.0.0.0/8", le=24)
 
