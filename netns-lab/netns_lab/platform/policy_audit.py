@@ -53,7 +53,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`shadowed` are never reached; what `inconsistent` ones do is undone by a later policy."""
+    """`shadowed` are never reached; what `inconsistent` ones do is undone by a later policy. One that
+    permits the very match that a policy before it denies is both."""
 
     shadowed: tuple[Finding, ...]
     inconsistent: tuple[Finding, ...]
@@ -76,6 +77,8 @@ def audit(
                 hidden = policy.hidden(one) or _refused_before(chain, number, one)
                 if hidden is not None:
                     shadowed.append(hidden)
+                    if _contradiction(hidden):
+                        inconsistent.append(hidden)
                 elif one.action is PolicyAction.PERMIT:
                     inconsistent.extend(_undone_after(chain, number, one))
     return Findings(tuple(shadowed), tuple(inconsistent))
@@ -256,6 +259,16 @@ def _refused_before(chain: Sequence[_Policy], number: int, one: _Read) -> Findin
                 one, decides, f"is never reached: {decides.place} denies all of it before"
             )
     return None
+
+
+def _contradiction(hidden: Finding) -> bool:
+    """Whether two policies say the opposite of one match, and not the general and the special."""
+    of, by = hidden.of, hidden.by
+    return (
+        of.policy is not by.policy
+        and of.statement.match == by.statement.match
+        and of.statement.action is not by.statement.action
+    )
 
 
 def _undone_after(chain: Sequence[_Policy], number: int, one: _Read) -> Iterator[Finding]:

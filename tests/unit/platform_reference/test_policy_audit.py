@@ -303,6 +303,18 @@ def test_policies_that_contradict_each_other_are_named_whichever_comes_first() -
     assert reasons(yes, out) == ([], []), "directions do not meet"
 
 
+def test_the_opposite_of_one_match_is_a_contradiction_whichever_comes_first() -> None:
+    yes, no = policy("yes", permit(10, LAN), priority=1), policy("no", deny(5, LAN), priority=2)
+    assert reasons(yes, no) == (
+        [],
+        ["statement 10 of yes permits what statement 5 of no denies afterwards"],
+    )
+    said = ["statement 10 of yes is never reached: statement 5 of no denies all of it before"]
+    assert reasons(replace(yes, priority=3), no) == (said, said)
+    twice = policy("again", deny(5, LAN), priority=3)
+    assert reasons(no, twice)[1] == [], "they agree"
+
+
 def test_values_that_are_set_twice_are_named_and_overriding_a_default_is_not() -> None:
     high, low = permit(10, LAN, local_pref=200), permit(10, WIDE, local_pref=100)
     assert reasons(policy("a", high), policy("b", low)) == (
