@@ -20,12 +20,15 @@ from benchmarks import (
     cold,
     firewall,
     firewall_agent,
+    frr_removal,
+    ibgp,
     idle,
     learned,
     memory,
     noop,
     restart,
     status,
+    vip,
 )
 from benchmarks.figures import Row, table
 from benchmarks.world import TOPOLOGY, World
@@ -50,6 +53,10 @@ BENCHMARKS = (
     Benchmark("status-small", status.run),
     Benchmark("firewall", firewall.run),
     Benchmark("firewall-agent", firewall_agent.run),
+    # These have a lab or a namespace of their own.
+    Benchmark("frr-removal", frr_removal.run),
+    Benchmark("vip", vip.run),
+    Benchmark("ibgp", ibgp.run),
     Benchmark("cold", cold.run),
     Benchmark("change", change.run),
     Benchmark("learned", learned.run),

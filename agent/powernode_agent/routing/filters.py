@@ -7,6 +7,7 @@ between them and can loosen neither. Neighbours share their filters unless a pol
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from powernode_agent.model.route_policy import MAX_SEQ, PolicyDirection
 from powernode_agent.routing.draft import Draft
@@ -14,6 +15,12 @@ from powernode_agent.routing.names import MARKS, NOTHING, of_content, of_network
 from powernode_agent.routing.permits import Permits
 from powernode_agent.routing.policies import call, compile_chain, named_peers
 from powernode_agent.routing.speaker import FAMILIES, Speaker, ranks_of
+
+
+_EXPORTERS: Final = 3
+"""The longest way: its origin, and two reflectors."""
+_MOST_ALLOWED: Final = 10
+"""As many as FRR 8.4 takes."""
 
 
 def filter_lines(draft: Draft, speaker: Speaker) -> Iterator[tuple[int, str]]:
@@ -100,11 +107,12 @@ def _export_map(draft: Draft, speaker: Speaker, name: str, chain: Sequence[str])
 
 def _own_as_prepended(speaker: Speaker) -> int:
     """How often our own AS number may stand in a path: policies can prepend it, and without this every
-    other node would take the route for its own. What is internal has other guards against loops."""
+    other node would take the route for its own. What is internal has other guards against loops. An
+    export policy acts where a route begins and at each reflector that it passes."""
     own = speaker.bgp.as_number
     counts = (
         statement.set.as_path_prepend.count(own)
         for policy in speaker.policies
         for statement in policy.statements
     )
-    return min(sum(counts), 10)
+    return min(_EXPORTERS * sum(counts), _MOST_ALLOWED)
