@@ -16,7 +16,6 @@ from powernode_agent.routing.permits import Permits
 from powernode_agent.routing.policies import call, compile_chain, named_peers
 from powernode_agent.routing.speaker import FAMILIES, Speaker, ranks_of
 
-
 _EXPORTERS: Final = 3
 """The longest way: its origin, and two reflectors."""
 _MOST_ALLOWED: Final = 10
