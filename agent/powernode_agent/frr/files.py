@@ -29,13 +29,17 @@ class ConfigFile:
     def __init__(self, directory: Path, *, adopt: bool) -> None:
         self._path = directory / "frr.conf"
         self._adopt = adopt
+        self._claimed = False
 
     def claim(self) -> None:
         """Make sure that it is ours to write. Raises `ForeignConfigError`, `FrrError`."""
         text = self._read()
         if text is None or is_ours(text):
+            self._claimed = True
             return
-        if not self._adopt and not says_nothing(text):
+        # Once it was ours, whatever stands there came since: `write memory` of vtysh leaves our first
+        # line out, and a file edited by hand is put right. What stood there is kept.
+        if not self._claimed and not self._adopt and not says_nothing(text):
             raise ForeignConfigError(
                 "the configuration of FRR on this host is somebody else's, and stays as it is",
                 which=str(self._path),
@@ -44,6 +48,7 @@ class ConfigFile:
                 f" (it is kept as {self._path.name}{BACKUP_SUFFIX}), or use static networks here",
             )
         self._keep(text)
+        self._claimed = True
 
     def _keep(self, text: str) -> None:
         """Also what the package brought: whoever takes the agent away finds it again."""
@@ -75,6 +80,7 @@ class ConfigFile:
                 self._path.unlink()
         except OSError as error:
             raise _failed("remove", self._path, error) from error
+        self._claimed = False
         return True
 
     def _read(self) -> str | None:

@@ -240,6 +240,18 @@ async def test_an_operators_configuration_is_adopted_only_when_told(world: Frr) 
     assert path.read_text() == FOREIGN
 
 
+async def test_a_file_that_vtysh_wrote_over_ours_is_put_right(
+    world: Frr, service: FrrService
+) -> None:
+    """`write memory` leaves our first line out; that must not freeze what FRR runs."""
+    path = world.places.config / "frr.conf"
+    await service.bring(config())
+    path.write_text(path.read_text().removeprefix(MARKER).lstrip())
+    await service.bring(config(networks=1))
+    assert path.read_text().startswith(MARKER)
+    assert "network fd00:1::/64" in world.ask("show running-config")
+
+
 async def test_what_the_package_brings_is_nobodys_work(world: Frr, service: FrrService) -> None:
     path = world.places.config / "frr.conf"
     path.write_text(PACKAGED)
