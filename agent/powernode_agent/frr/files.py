@@ -1,7 +1,8 @@
 """frr.conf: whose it is, and writing it so that a restarted FRR comes up right. Shell.
 
 It is ours if our marker is its first line, if there is none, or if it configures no routing, as the
-package brings it. Anything else is an operator's work: it is adopted only when we are told to, and
+package brings it; and once it was ours, it stays so whatever is written over it, for as long as this
+process lives. Anything else is an operator's work: it is adopted only when we are told to, and
 then kept beside the new one. A file that starts FRR with half of a configuration would be worse than
 none, so it is replaced as one.
 """
