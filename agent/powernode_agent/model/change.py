@@ -79,9 +79,9 @@ class Step:
         """Whether `other` makes no sense while this step fails.
 
         Without a device nothing of its network can stand, without its link no route and no virtual IP,
-        and without the filter that guards it no new peer. That is all: a route that a foreign one blocks must not
-        keep a revoked peer in the device, and a setting that cannot be written must not keep a prefix
-        on a dead hub.
+        and without the filter that guards it no new peer. That is all: a route that a foreign one
+        blocks must not keep a revoked peer in the device, and a setting that cannot be written must
+        not keep a prefix on a dead hub.
         """
         if self == other:
             return True
