@@ -101,6 +101,7 @@ put() { # FROM TO MODE: only when it differs, so that nothing reloads for no rea
     }
 }
 put powernode-agent.service /etc/systemd/system/powernode-agent.service 0644
+put powernode-agent-k3s.service /etc/systemd/system/powernode-agent-k3s.service 0644
 put sysusers.d/powernode-agent.conf /etc/sysusers.d/powernode-agent.conf 0644
 put tmpfiles.d/powernode-agent.conf /etc/tmpfiles.d/powernode-agent.conf 0644
 # Only the directory's owner and polkitd may look into it where polkit is installed.
@@ -118,6 +119,33 @@ configured() {
     grep -qE '^[[:space:]]*(address|enrolment_address|desired_state_file)[[:space:]]*=[[:space:]]*"[^"]' \
         "$root/etc/powernode-agent/agent.toml"
 }
+# bgpd and bfdd on in FRR's daemons file FILE, for iBGP networks, and everything else as it is. Root's
+# work: what stands in that file is run by root, so the agent may not write it. As FRR reads it, the last
+# assignment counts, and empty, "no" and "0" are off.
+turn_on_frr() {
+    local name line value on=()
+    for name in bgpd bfdd; do
+        line=$(grep -E "^[[:space:]]*$name=" "$1" | tail -n 1) || true
+        value=${line#*=}
+        value=$(tr -d "\"' \t" <<<"${value%%#*}")
+        case $value in
+            "" | no | 0)
+                if [ -n "$line" ]; then
+                    sed -i -E "s/^[[:space:]]*$name=.*/$name=yes/" "$1"
+                else
+                    [ -z "$(tail -c 1 "$1")" ] || echo >>"$1"
+                    echo "$name=yes" >>"$1"
+                fi
+                on+=("$name")
+                ;;
+        esac
+    done
+    [ ${#on[@]} -eq 0 ] || say "turned on ${on[*]} in $1, for iBGP networks; they start with the first one"
+}
+if [ -f "$root/etc/frr/daemons" ]; then
+    turn_on_frr "$root/etc/frr/daemons"
+fi
+
 # What to type where no systemd starts the service. The daemon makes its own directories.
 next_by_hand() {
     if configured; then
@@ -140,6 +168,8 @@ if ! command -v systemd-sysusers >/dev/null; then
     exit 0
 fi
 systemd-sysusers powernode-agent.conf
+# What an agent of an earlier version wrote there is not its own any more.
+[ ! -d /etc/frr ] || find /etc/frr -maxdepth 1 -user powernode-agent -exec chown -h frr:frr {} +
 systemd-tmpfiles --create powernode-agent.conf
 if [ ! -d /run/systemd/system ]; then
     say "systemd is not running here: the service is installed, not enabled"

@@ -115,6 +115,9 @@ def call(
     action: str,
     arguments: Annotated[str, typer.Argument(metavar="JSON", help="An object.")] = "{}",
     lab: LabOption = "lab",
+    account: Annotated[
+        str, typer.Option(help="Whom to act for, by id or name; the first account if left out.")
+    ] = "",
 ) -> None:
     """Carry out an action on the platform: netns-lab call ACTION JSON. Prints the answer as JSON."""
     try:
@@ -125,7 +128,7 @@ def call(
     if not isinstance(given, dict):
         _complain_text("the arguments have to be a JSON object")
         raise typer.Exit(USAGE)
-    platform = _attach(lab).platform
+    platform = _attach(lab).platform.acting_for(account, door="call")
     try:
         answer = platform.call(action, given)
     except ActionError as error:
@@ -135,6 +138,27 @@ def call(
         _complain(error)
         raise typer.Exit(NOT_MEASURED) from error
     typer.echo(json.dumps(answer, indent=2))
+
+
+@app.command()
+def mcp(
+    lab: LabOption = "lab",
+    account: Annotated[
+        str, typer.Option(help="The account that the tools act for, by id or name.")
+    ] = "default",
+    lab_actions: Annotated[
+        bool, typer.Option("--lab-actions", help="The lab's own actions as tools, too.")
+    ] = False,
+) -> None:
+    """Serve the platform's actions as MCP tools on standard input and output, for one account."""
+    # Not at the top: no other command has use for the SDK, which takes half a second to load.
+    from netns_lab.mcp_door import stdio
+
+    try:
+        stdio.serve(_attach(lab).platform, account, with_lab=lab_actions)
+    except LabError as error:
+        _complain(error)
+        raise typer.Exit(NOT_MEASURED) from error
 
 
 @app.command("impair")

@@ -8,7 +8,7 @@ platform and starting agents are separate steps, so that a test of one needs non
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
@@ -27,6 +27,7 @@ PLATFORM_UNIT: Final = "platform"
 PLATFORM_STATE: Final = Path("/var/lib/powernode-platform")
 WATCH_PORT: Final = 8443
 ENROLMENT_PORT: Final = 8444
+HTTP_PORT: Final = 8445
 
 
 class Lab:
@@ -111,6 +112,7 @@ class Lab:
         command = [sys.executable, "-m", "netns_lab.platform", "--state-dir", str(PLATFORM_STATE)]
         command += ["--listen", self._platform_address(WATCH_PORT)]
         command += ["--enrol-listen", self._platform_address(ENROLMENT_PORT)]
+        command += ["--http-listen", self._platform_address(HTTP_PORT)]
         command += ["--control", str(PLATFORM_STATE / "control.sock")]
         process = node.spawn(PLATFORM_UNIT, command)
         self.platform.await_ready(lambda: processes.is_alive(process), timeout)
@@ -127,14 +129,24 @@ class Lab:
         if record is not None:
             processes.kill([record])
 
-    def call(self, action: str, arguments: dict[str, object] | None = None) -> Answer:
-        """Carry out an action on the platform; see `PlatformClient.call`."""
-        return self.platform.call(action, arguments)
+    def call(
+        self, action: str, arguments: dict[str, object] | None = None, *, account: str = ""
+    ) -> Answer:
+        """Carry out an action on the platform for an account, by id or name, the first one if empty;
+        see `PlatformClient.call`."""
+        return self.platform.acting_for(account).call(action, arguments)
 
-    def enrol(self, node: LabNode, *, backend: str | None = None, log_level: str = "info") -> str:
+    def enrol(
+        self,
+        node: LabNode,
+        *,
+        backend: str | None = None,
+        log_level: str = "info",
+        account: str = "",
+    ) -> str:
         """Make the node known to the platform, and give it what an image would carry: its config, a
-        one-time token and the platform's CA. The node instance's id."""
-        answer = self.platform.call("lab_create_node_instance", {"name": node.name})
+        one-time token and the platform's CA. It is a node of `account`, as in `call`. Its id."""
+        answer = self.call("lab_create_node_instance", {"name": node.name}, account=account)
         instance, token = answer.get("node_instance"), answer.get("enrolment_token")
         if not isinstance(instance, dict) or not isinstance(token, str):
             raise LabError(
@@ -146,6 +158,7 @@ class Lab:
         authority = self.platform.certificate_authority.read_text()
         node.write_file(agent_config.AUTHORITY_FILE, authority)
         node.write_file(agent_config.TOKEN_FILE, token + "\n", mode=0o600)
+        node.write_file(agent_config.K3S_RESTART, agent_config.K3S_RESTART_SCRIPT, mode=0o755)
         node.write_config(
             agent_config.agent_config(
                 name=node.name,
@@ -159,15 +172,17 @@ class Lab:
         )
         return str(instance["id"])
 
-    def start(self, *, progress: Progress = silent) -> dict[str, str]:
-        """Platform, then every agent, enrolled and answering. Node instance ids by node name."""
+    def start(self, *, progress: Progress = silent, without: Container[str] = ()) -> dict[str, str]:
+        """Platform, then every agent, enrolled and answering, but for nodes named in `without`. Node
+        instance ids by node name."""
         progress("platform: starting")
         self.start_platform()
         instances: dict[str, str] = {}
-        for node in self.agents():
+        nodes = [node for node in self.agents() if node.name not in without]
+        for node in nodes:
             instances[node.name] = self.enrol(node)
             node.start_agent()
-        for number, node in enumerate(self.agents(), start=1):
+        for number, node in enumerate(nodes, start=1):
             node.await_agent()
             progress(f"agents: {number}/{len(instances)} ({node.name})")
         return instances

@@ -1,4 +1,8 @@
-"""Calls the reference platform's actions over its control socket, as an operator would.
+"""Calls the reference platform's actions over its control socket, as an operator would: the door that
+Python goes through, and that `netns-lab call` and `netns-lab mcp` are made of.
+
+    client = PlatformClient.of(Path("/var/lib/powernode-platform"))
+    network = client.call("system_sdwan_create_network", name="core")["network"]
 
 One JSON line each way: {"action", "arguments"} is answered by {"result"} or {"error"}. A refusal is
 an `ActionError` with the platform's own field and rule; a platform that is not there, or answers
@@ -10,7 +14,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netns_lab import processes
@@ -23,21 +27,49 @@ Answer = dict[str, object]
 @dataclass(frozen=True, slots=True)
 class PlatformClient:
     """`control` is the unix socket, `certificate_authority` the PEM file that nodes trust, `log`
-    the platform's own log, all as paths on the host."""
+    the platform's own log, all as paths on the host. It acts for `account`, by id or name, empty: the
+    platform's first; `door` and `actor` are what the audit log says of its calls."""
 
     control: Path
     certificate_authority: Path
     log: Path
+    account: str = ""
+    door: str = "python"
+    actor: str = ""
+
+    @classmethod
+    def of(cls, state: Path, log: Path | None = None) -> PlatformClient:
+        """The platform of a state directory."""
+        return cls(state / "control.sock", state / "ca.pem", log or state / "platform.log")
+
+    def acting_for(self, account: str, *, door: str = "", actor: str = "") -> PlatformClient:
+        """The same platform, for another account, or through another door."""
+        return replace(self, account=account, door=door or self.door, actor=actor or self.actor)
 
     def call(
-        self, action: str, arguments: Mapping[str, object] | None = None, *, timeout: float = 30.0
+        self,
+        action: str,
+        arguments: Mapping[str, object] | None = None,
+        /,
+        *,
+        timeout: float = 30.0,
+        **named: object,
     ) -> Answer:
-        """Carry out an action and give its result, an object.
+        """Carry out an action and give its result, an object. Its arguments by name, or as a mapping
+        where one of them has a name that is taken here.
 
         Raises `ActionError` when the platform refuses, `LabError` when it cannot be reached or does
         not speak the protocol.
         """
-        request = json.dumps({"action": action, "arguments": dict(arguments or {})})
+        request = json.dumps(
+            {
+                "action": action,
+                "arguments": {**(arguments or {}), **named},
+                "account": self.account,
+                "door": self.door,
+                "actor": self.actor,
+            }
+        )
         try:
             line = self._exchange(request.encode() + b"\n", timeout)
         except (OSError, TimeoutError) as error:

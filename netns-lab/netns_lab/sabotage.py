@@ -78,6 +78,17 @@ def wireguard_processes(node: LabNode, interface: str | None = None) -> list[Pro
     return found
 
 
+def kill_program(node: LabNode, program: str) -> int:
+    """SIGKILL every process of that program (its file's name) in a node; how many were killed."""
+    found = [
+        record
+        for record in processes_inside([node.network_namespace])
+        if (arguments := _arguments(record)) and Path(arguments[0]).name == program
+    ]
+    processes.kill(found)
+    return len(found)
+
+
 def kernel_wireguard(node: LabNode) -> list[str]:
     """Names of the node's links that are the kernel's own WireGuard."""
     shown = json.loads(node.run(["ip", "-d", "-j", "link", "show"]).stdout)

@@ -46,6 +46,7 @@ class Role(Enum):
     SPOKE = "spoke"
     NAT = "nat"
     FIREWALL = "firewall"
+    LAPTOP = "laptop"
 
 
 AGENT_ROLES: Final = frozenset({Role.HUB, Role.SPOKE})
@@ -61,11 +62,13 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A spoke to build. `gateway` names its NAT or firewall; empty for an open one."""
+    """A spoke to build, or a user's laptop, which runs no agent. `gateway` names its NAT or firewall;
+    empty for an open one."""
 
     name: str
     access: Access = Access.OPEN
     gateway: str = ""
+    role: Role = Role.SPOKE
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +154,29 @@ class Topology:
 
 
 def reference_topology() -> Topology:
-    """The lab of `make lab`: two hubs, and a spoke behind NAT, behind a firewall, and in the open."""
+    """The lab of `make lab`: two hubs, a spoke behind NAT, behind a firewall, and in the open, and a
+    user's laptop behind the NAT of a cafe."""
     return build(
         hubs=("hub-1", "hub-2"),
         spokes=(
             Site("spoke-nat", Access.NAT, "nat"),
             Site("spoke-fw", Access.FIREWALL, "firewall"),
             Site("spoke-open"),
+            Site("laptop", Access.NAT, "cafe", Role.LAPTOP),
+        ),
+    )
+
+
+def two_account_topology() -> Topology:
+    """As `reference_topology`, and a hub and a spoke in the open for a second account."""
+    return build(
+        hubs=("hub-1", "hub-2", "hub-b"),
+        spokes=(
+            Site("spoke-nat", Access.NAT, "nat"),
+            Site("spoke-fw", Access.FIREWALL, "firewall"),
+            Site("spoke-open"),
+            Site("spoke-b"),
+            Site("laptop", Access.NAT, "cafe", Role.LAPTOP),
         ),
     )
 
@@ -208,15 +227,15 @@ def build(*, hubs: Sequence[str], spokes: Sequence[Site], platform: bool = True)
             )
         match site.access:
             case Access.OPEN:
-                add(site.name, Role.SPOKE, ROUTER, spoke_pairs)
+                add(site.name, site.role, ROUTER, spoke_pairs)
             case Access.FIREWALL:
                 firewall = add(site.gateway, Role.FIREWALL, ROUTER, spoke_pairs)
-                add(site.name, Role.SPOKE, firewall, firewalled_pairs)
+                add(site.name, site.role, firewall, firewalled_pairs)
             case Access.NAT:
                 behind_nat += 1
                 nat = add(site.gateway, Role.NAT, ROUTER, spoke_pairs)
                 name = _checked(site.name, nodes)
-                nodes.append(Node(name, Role.SPOKE))
+                nodes.append(Node(name, site.role))
                 links.append(_link(nat, name, IPv4Network(f"192.168.{behind_nat}.0/24"), None))
     return Topology(tuple(nodes), tuple(links))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from powernode_agent.frr.unit import daemons_off
+
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "powernode-agent.service"
 
@@ -44,7 +46,7 @@ def test_the_sandbox_scores_2_0_or_better() -> None:
         "Before=k3s.service k3s-agent.service",
         "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
         "DeviceAllow=/dev/net/tun rw",
-        "ReadWritePaths=/run/wireguard /proc/sys/net -/etc/frr",
+        "ReadWritePaths=/run/wireguard /proc/sys/net",  # and not /etc/frr: see tmpfiles.d
     ],
 )
 def test_the_unit_keeps_its_promises(line: str) -> None:
@@ -55,6 +57,60 @@ def test_networkd_leaves_our_routes_alone() -> None:
     text = (SYSTEMD / "networkd.conf.d" / "50-powernode-agent.conf").read_text()
     assert "ManageForeignRoutes=no" in text
     assert "ManageForeignRoutingPolicyRules=no" in text
+
+
+def functions_of_the_installer(*names: str) -> str:
+    """Alone: the rest of it would change this host."""
+    found = []
+    inside = False
+    for line in (SYSTEMD / "install.sh").read_text().splitlines():
+        inside = inside or line in [f"{name}() {{" for name in names]
+        if inside or line.startswith("say()"):
+            found.append(line)
+        inside = inside and line != "}"
+    return "\n".join(found)
+
+
+PACKAGED = "# started always: zebra\nbgpd=no\nospfd=no\nbfdd=no\n\nvtysh_enable=yes\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            PACKAGED,
+            PACKAGED.replace("bgpd=no", "bgpd=yes").replace("bfdd=no", "bfdd=yes"),
+            "bgpd bfdd",
+        ),
+        ("bgpd=1\nbfdd=no # later\n", "bgpd=1\nbfdd=yes\n", "bfdd"),
+        ("bfdd=\"yes\"\n  bgpd='no'\n", 'bfdd="yes"\nbgpd=yes\n', "bgpd"),
+        ("bgpd=yes\nbfdd=", "bgpd=yes\nbfdd=yes", "bfdd"),
+        ("bgpd=yes\nospfd=yes", "bgpd=yes\nospfd=yes\nbfdd=yes\n", "bfdd"),
+        ("bgpd=yes\n#bfdd=yes\n", "bgpd=yes\n#bfdd=yes\nbfdd=yes\n", "bfdd"),
+        ("bgpd=yes\nbfdd=no\nbfdd=yes\n", "bgpd=yes\nbfdd=no\nbfdd=yes\n", ""),
+        ("", "bgpd=yes\nbfdd=yes\n", "bgpd bfdd"),
+    ],
+)
+def test_the_installer_turns_on_two_daemons_of_frr_and_keeps_the_rest(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    file = tmp_path / "daemons"
+    file.write_text(before)
+    file.chmod(0o640)
+    script = f"{functions_of_the_installer('turn_on_frr')}\nturn_on_frr {file}"
+    done = run("bash", "-euo", "pipefail", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == after
+    assert daemons_off(after) == {}, "the agent reads it as the installer does"
+    assert bool(daemons_off(before)) == bool(said)
+    assert done.stdout == (
+        f"install: turned on {said} in {file}, for iBGP networks; they start with the first one\n"
+        if said
+        else ""
+    )
+    assert file.stat().st_mode & 0o777 == 0o640
+    again = run("bash", "-euo", "pipefail", "-c", script)
+    assert (again.stdout, file.read_text()) == ("", after)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +128,8 @@ def test_without_systemd_the_installer_says_what_would_work(
     file = tmp_path / "etc/powernode-agent/agent.toml"
     file.parent.mkdir(parents=True)
     file.write_text(configuration + "\n")
-    # Its functions alone: the rest of it would change this host.
-    functions = []
-    inside = False
-    for line in (SYSTEMD / "install.sh").read_text().splitlines():
-        inside = inside or line in ("configured() {", "next_by_hand() {")
-        if inside or line.startswith("say()"):
-            functions.append(line)
-        inside = inside and line != "}"
-    done = run("bash", "-euc", "\n".join([f"root={tmp_path}", *functions, "next_by_hand"]))
+    functions = functions_of_the_installer("configured", "next_by_hand")
+    done = run("bash", "-euc", "\n".join([f"root={tmp_path}", functions, "next_by_hand"]))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     for words in wanted:

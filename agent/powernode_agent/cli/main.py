@@ -85,6 +85,28 @@ def status(
 
 
 @app.command()
+def doctor(
+    code: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CODE]", help="One health code (NAT-001), or the name of a network or a peer."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """What is wrong, why, and what to type next. Exit 0: nothing; 3: something; 4: not measured."""
+
+    def act() -> Outcome:
+        from powernode_agent.cli.doctor import show_doctor
+
+        width, color = _screen()
+        return show_doctor(config, code, width, color)
+
+    _end("doctor", act, as_json)
+
+
+@app.command()
 def plan(
     file: Annotated[
         str | None,
@@ -164,9 +186,14 @@ def main() -> None:
 def _finish(
     verb: str, config: Path | None, act: Callable[[Settings], Outcome], as_json: bool
 ) -> None:
+    """Carry out a verb that cannot do without the configuration."""
+    _end(verb, lambda: act(load_settings(config, os.environ)), as_json)
+
+
+def _end(verb: str, act: Callable[[], Outcome], as_json: bool) -> None:
     """Carry the verb out and print its outcome; the one place that prints and exits."""
     try:
-        outcome = act(load_settings(config, os.environ))
+        outcome = act()
     except AgentError as error:
         outcome = failed(verb, error)
     if as_json:

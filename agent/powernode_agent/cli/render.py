@@ -12,7 +12,7 @@ from typing import Final
 from powernode_agent.cli.parts import Object, items, number_of, part, text_of
 from powernode_agent.cli.render_networks import network_table, routing_tables
 from powernode_agent.cli.table import Column, clean, paint, render_table
-from powernode_agent.control.wording import NOT_MEASURED, age_text, duration_text, size_text
+from powernode_agent.model.wording import NOT_MEASURED, age_text, duration_text, size_text
 
 MAX_PROBLEMS: Final = 10
 """A dead hub with 1,000 spokes must not scroll the first line off the screen."""
@@ -21,15 +21,11 @@ MAX_PROBLEMS: Final = 10
 def render_status(document: Object, width: int | None, color: bool) -> str:
     """The status screen. `width` in columns, None: unlimited."""
     lines = [_head(document), _revision_line(document)]
-    lines += _bounded(
-        [
-            ("FAIL", text_of(each, "text"), text_of(each, "next"))
-            for each in items(document, "problems")
-        ],
-        width,
-        color,
-    )
-    lines += _bounded([_warning_parts(each) for each in items(document, "warnings")], width, color)
+    problems = [each for each in items(document, "problems") if not text_of(each, "muted_by")]
+    lines += _bounded([_problem_parts(each) for each in problems], width, color)
+    said = {_about(each) for each in problems}
+    told = [each for each in items(document, "warnings") if _about(each) not in said]
+    lines += _bounded([_warning_parts(each) for each in told], width, color)
     networks = items(document, "networks")
     if networks:
         lines += ["", *network_table(networks, width, color)]
@@ -121,11 +117,30 @@ _WORD_COLORS: Final = {"FAIL": "red", "WARN": "yellow"}
 _SEVERITY_WORDS: Final = {"critical": "FAIL", "warning": "WARN", "info": "INFO"}
 
 
+def _about(each: Object) -> tuple[str, str, str]:
+    """By which a warning is known to say what a problem says already."""
+    network = text_of(each, "network_id") or text_of(each, "network")
+    return (text_of(each, "code"), network, text_of(each, "subject_id"))
+
+
+def _problem_parts(problem: Object) -> _Finding:
+    code = text_of(problem, "code")
+    if not code:
+        # A daemon of an earlier version names none.
+        return ("FAIL", text_of(problem, "text"), text_of(problem, "next"))
+    return (
+        _SEVERITY_WORDS.get(text_of(problem, "severity"), "FAIL"),
+        f"{code}  {text_of(problem, 'text')}",
+        f"powernode-agent doctor {code}",
+    )
+
+
 def _warning_parts(warning: Object) -> _Finding:
+    code = text_of(warning, "code")
     return (
         _SEVERITY_WORDS.get(text_of(warning, "severity"), "WARN"),
-        f"{text_of(warning, 'code')}  {text_of(warning, 'evidence')}",
-        text_of(warning, "fix"),
+        f"{code}  {text_of(warning, 'evidence')}",
+        f"powernode-agent doctor {code}",
     )
 
 

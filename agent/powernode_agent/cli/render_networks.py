@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from powernode_agent.cli.parts import Object, items, number_of, part, text_of
 from powernode_agent.cli.table import Column, render_table
-from powernode_agent.control.wording import NOT_MEASURED, age_text
+from powernode_agent.model.wording import NOT_MEASURED, age_text
 
 
 def network_table(networks: Sequence[Object], width: int | None, color: bool) -> list[str]:

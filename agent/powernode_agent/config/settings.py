@@ -101,6 +101,16 @@ class FrrSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class K3sSettings:
+    """`config`: the directory of k3s's drop-ins; `subnet_file`: where flannel says which pods are here;
+    `restart_program`: what restarts k3s, None: systemd, where it runs."""
+
+    config: Path = Path("/etc/rancher/k3s/config.yaml.d")
+    subnet_file: Path = Path("/run/flannel/subnet.env")
+    restart_program: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportSettings:
     """`interval_s`: seconds between full reports; changes are reported at once."""
 
@@ -114,6 +124,13 @@ class ReconcileSettings:
 
     safety_interval_s: float = 60.0
     poll_interval_ms: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """`patience` multiplies how long a finding must last before it is told (agent/HEALTH.md)."""
+
+    patience: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +169,10 @@ class Settings:
     node: NodeSettings
     wireguard: WireguardSettings = field(default_factory=WireguardSettings)
     frr: FrrSettings = field(default_factory=FrrSettings)
+    k3s: K3sSettings = field(default_factory=K3sSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     directories: Directories = field(default_factory=Directories)
@@ -253,8 +272,10 @@ def _parse(root: Table, source: Path | None, hostname: Callable[[], str]) -> Set
     node = root.section("node")
     wireguard = root.section("wireguard")
     frr = root.section("frr")
+    k3s = root.section("k3s")
     report = root.section("report")
     reconcile = root.section("reconcile")
+    health = root.section("health")
     metrics = root.section("metrics")
     log = root.section("log")
     directories = root.section("directories")
@@ -286,11 +307,17 @@ def _parse(root: Table, source: Path | None, hostname: Callable[[], str]) -> Set
             run=frr.path("run", FrrSettings().run),
             config=frr.path("config", FrrSettings().config),
         ),
+        k3s=K3sSettings(
+            config=k3s.path("config", K3sSettings().config),
+            subnet_file=k3s.path("subnet_file", K3sSettings().subnet_file),
+            restart_program=k3s.optional_path("restart_program"),
+        ),
         report=ReportSettings(report.number("interval_s", 30.0, 1, 3600)),
         reconcile=ReconcileSettings(
             safety_interval_s=reconcile.number("safety_interval_s", 60.0, 1, 3600),
             poll_interval_ms=reconcile.integer("poll_interval_ms", 500, 50, 60_000),
         ),
+        health=HealthSettings(health.number("patience", 1.0, 0.01, 100)),
         metrics=MetricsSettings(_address(metrics, "listen", "[::1]:9547")),
         log=LogSettings(
             level=log.choice("level", "info", ["debug", "info", "warning", "error"]),
@@ -303,7 +330,8 @@ def _parse(root: Table, source: Path | None, hostname: Callable[[], str]) -> Set
         ),
     )
     for table in (
-        root, platform, node, wireguard, frr, report, reconcile, metrics, log, directories,
+        root, platform, node, wireguard, frr, k3s, report, reconcile, health, metrics, log,
+        directories,
     ):  # fmt: skip
         table.refuse_unknown()
     if settings.node.desired_state_file and settings.platform.address:

@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from powernode_agent.control.problems import find_problems, network_state, overall_state
+from powernode_agent.control.flannel_document import flannel_document
+from powernode_agent.control.problems import (
+    find_problems,
+    network_state,
+    overall_state,
+    problem_document,
+)
 from powernode_agent.control.protocol import JSON, reasons_document
 from powernode_agent.control.routing_documents import (
     session_counts,
@@ -98,17 +104,10 @@ def status_document(status: NodeStatus, now: float) -> Document:
             )
         ],
         "bgp_sessions": sessions_document(status),
+        "flannel": flannel_document(status, now),
         "virtual_ips": virtual_ips_document(status, now),
         "warnings": [_warning(warning, now) for warning in status.warnings],
-        "problems": [
-            {
-                "subject": problem.subject,
-                "network_id": problem.network_id,
-                "text": problem.text,
-                "next": problem.next,
-            }
-            for problem in problems
-        ],
+        "problems": [problem_document(problem) for problem in problems],
     }
 
 

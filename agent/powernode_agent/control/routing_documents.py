@@ -1,11 +1,7 @@
-"""iBGP sessions and virtual IPs as documents, and what is wrong with them. Pure; see `documents`."""
+"""iBGP sessions and virtual IPs as documents. Pure; see `documents`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
-
-from powernode_agent.control.problem import Problem
 from powernode_agent.control.protocol import JSON
 from powernode_agent.model.status import (
     BgpSession,
@@ -15,10 +11,7 @@ from powernode_agent.model.status import (
     NodeStatus,
     VirtualIpReading,
 )
-from powernode_agent.model.values import NetworkId, PeerId
-
-STARTING: Final = 15.0
-"""Seconds after the daemon's start in which a session may still come up."""
+from powernode_agent.model.values import NetworkId
 
 Document = dict[str, JSON]
 
@@ -59,59 +52,6 @@ def virtual_ip_counts(status: NodeStatus, network: NetworkStatus) -> Document:
         "holding": measured.count(HolderState.HOLDING) if measured or not states else None,
         "total": len(states),
     }
-
-
-def routing_problems(
-    status: NodeStatus, ill_peers: Collection[tuple[NetworkId, PeerId]]
-) -> list[Problem]:
-    """Sessions that are down and virtual IPs that are not where they should be. A session with a peer
-    that has a problem of its own (`ill_peers`) is a symptom, and not said again."""
-    found: list[Problem] = []
-    settled = status.at - status.agent.started_at >= STARTING
-    for key, session in sorted(status.bgp_sessions.items()):
-        if not is_down(session) or key in ill_peers or not settled:
-            continue
-        name = _neighbor_name(status, session)
-        cause = session.likely_cause or session.last_reset_reason or "no cause found yet"
-        where = _network_name(status, session.network_id)
-        text = f"{where}: BGP session with {name} is {session.state.value}: {cause}"
-        command = "vtysh -c 'show bgp summary'"
-        found.append(Problem(f"BGP session with {name}", session.network_id, text, command))
-    for id_, reading in sorted(status.virtual_ips.items()):
-        if reading.state is HolderState.ABSENT:
-            network = status.networks.get(reading.network_id)
-            link = network.link if network else "LINK"
-            where = _network_name(status, reading.network_id)
-            which = str(reading.address or id_)
-            if reading.name:
-                which = f"{reading.name} ({which})"
-            text = f"{where}: virtual IP {which} should be held here, and is not"
-            command = f"ip -6 address show dev {link}"
-            found.append(Problem(f"virtual IP {id_}", reading.network_id, text, command))
-    return found
-
-
-def is_degraded(status: NodeStatus, network: NetworkStatus) -> bool:
-    """Whether a session is down, or a virtual IP missing."""
-    sessions = _sessions_of(status, network.network_id)
-    virtual_ips = _virtual_ips_of(status, network.network_id)
-    return any(map(is_down, sessions)) or any(
-        each.state is HolderState.ABSENT for each in virtual_ips
-    )
-
-
-def is_unknown(status: NodeStatus, network: NetworkStatus) -> bool:
-    """Whether a session or a virtual IP was not measured."""
-    sessions = _sessions_of(status, network.network_id)
-    virtual_ips = _virtual_ips_of(status, network.network_id)
-    return any(each.state is BgpState.NOT_MEASURED for each in sessions) or any(
-        each.state is HolderState.NOT_MEASURED for each in virtual_ips
-    )
-
-
-def is_down(session: BgpSession) -> bool:
-    """Whether a session was measured, and is not established."""
-    return session.state not in (BgpState.ESTABLISHED, BgpState.NOT_MEASURED)
 
 
 def _sessions_of(status: NodeStatus, network_id: NetworkId) -> list[BgpSession]:

@@ -38,7 +38,7 @@ from powernode_agent.errors import AgentError
 
 log = structlog.get_logger()
 
-LOOKING_VERBS: Final = frozenset({"status", "plan", "version"})
+LOOKING_VERBS: Final = frozenset({"status", "doctor", "plan", "version"})
 GROUP: Final = "powernode-agent"
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds a client has to send its request, and to take its answer."""

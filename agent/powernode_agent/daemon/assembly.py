@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -9,6 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from powernode_agent.config import FrrSupervisor, Settings
+from powernode_agent.flannel.files import DropInFile
+from powernode_agent.flannel.hands import STAGED_NAME, Hands, OwnHands, RootsHands
+from powernode_agent.flannel.k3s import K3s, NobodysK3s, ProgramK3s, SystemdK3s
+from powernode_agent.flannel.subsystem import Flannel
+from powernode_agent.flannel.subsystem import Places as K3sPlaces
 from powernode_agent.frr.service import FrrService
 from powernode_agent.frr.supervised import Places, Supervised
 from powernode_agent.frr.unit import SystemdUnit
@@ -26,6 +32,7 @@ from powernode_agent.portmap.subsystem import PortMaps
 from powernode_agent.store.identity import IdentityStore
 from powernode_agent.store.keyring import Keyring
 from powernode_agent.store.last_known_good import LastKnownGood
+from powernode_agent.store.note import Note
 from powernode_agent.virtual_ip.holding import Now
 from powernode_agent.virtual_ip.subsystem import VirtualIps
 from powernode_agent.wireguard.choose import choose_backend
@@ -46,6 +53,7 @@ class Parts:
     portmaps: PortMaps
     virtual_ips: VirtualIps
     frr: FrrService
+    flannel: Flannel
     watch: Watch
     keyring: Keyring
     identities: IdentityStore
@@ -74,8 +82,28 @@ def frr_service(settings: Settings) -> FrrService:
     by_systemd = frr.supervisor is FrrSupervisor.SYSTEMD or (
         frr.supervisor is FrrSupervisor.AUTO and SYSTEMD_RUNS.is_dir()
     )
-    daemons = SystemdUnit(places) if by_systemd else Supervised(places)
-    return FrrService(places, daemons, adopt=frr.adopt)
+    state = settings.directories.state
+    note = Note(state / "frr-ownership", "note on the configuration of FRR")
+    if not by_systemd:
+        return FrrService(places, Supervised(places), note=note, adopt=frr.adopt)
+    unit = SystemdUnit(places)
+    return FrrService(places, unit, note=note, adopt=frr.adopt, save=unit.save, backups=state)
+
+
+def flannel_of(settings: Settings) -> Flannel:
+    """k3s of this node, under whoever can configure and restart it here."""
+    k3s, program, state = settings.k3s, settings.k3s.restart_program, settings.directories.state
+    restarting: K3s = NobodysK3s()
+    if program is not None:
+        restarting = ProgramK3s(program)
+    elif SYSTEMD_RUNS.is_dir():
+        restarting = SystemdK3s()
+    file = DropInFile(k3s.config)
+    hands: Hands = OwnHands(file)
+    if SYSTEMD_RUNS.is_dir() and os.geteuid() != 0:
+        hands = RootsHands(file, state / STAGED_NAME)
+    places = K3sPlaces(k3s.config, k3s.subnet_file, state / "k3s.json")
+    return Flannel(places, hands, restarting, time.time)
 
 
 def watch_of(worker: Worker) -> Watch:
@@ -119,6 +147,7 @@ async def assemble(settings: Settings, stack: AsyncExitStack) -> Parts:
         ruleset=ruleset,
         portmaps=PortMaps(netlink, sysctls, settings.directories.run, ruleset.packets),
         frr=frr_service(settings),
+        flannel=flannel_of(settings),
         virtual_ips=VirtualIps(netlink, lambda: Now(time.time(), time.monotonic())),
         watch=watch,
         keyring=Keyring(state / "keys"),

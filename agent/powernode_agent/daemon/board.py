@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
 
-from powernode_agent.daemon.firewalls import Shadows
+from powernode_agent.daemon.firewalls import shadows
 from powernode_agent.daemon.intake import Intake
-from powernode_agent.daemon.mappings import MappingWarnings
+from powernode_agent.daemon.mappings import MappingConditions
+from powernode_agent.health.conditions import conditions_of
+from powernode_agent.health.evaluate import Diagnosis, evaluate
+from powernode_agent.health.keys import KnownKeys, follow_keys
 from powernode_agent.model.status import AgentStatus, NodeStatus, Result, SubsystemOutcome
 from powernode_agent.netlink.dispatcher import Netlink
 from powernode_agent.paths.prober import Prober
-from powernode_agent.platform.source import LinkState, describe
+from powernode_agent.platform.source import Away, LinkState, describe
 from powernode_agent.reconcile.engine import Engine, Times
 from powernode_agent.report.build import Observations, Revisions, build_status
 from powernode_agent.report.endpoints import InterfaceAddress, endpoint_candidates
+from powernode_agent.report.warnings import with_warnings
 
 IFA_F_TEMPORARY: Final = 0x01
 IFA_F_DADFAILED: Final = 0x08
@@ -41,7 +45,8 @@ class Self:
 
 
 class Board:
-    """Builds the status; `link_state` is told by the source."""
+    """Builds the status; `link_state` is told by the source. `patience` multiplies how long a finding
+    has to last before it is told."""
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Board:
         prober: Prober,
         links: Callable[[], Observations],
         times: Times,
+        patience: float = 1.0,
     ) -> None:
         self._itself = itself
         self._engine = engine
@@ -60,8 +66,11 @@ class Board:
         self._prober = prober
         self._observations = links
         self._times = times
-        self._shadows = Shadows()
-        self._mappings = MappingWarnings()
+        self._mappings = MappingConditions()
+        self._patience = patience
+        self._keys: KnownKeys = {}
+        self.diagnosis = Diagnosis()
+        """Of the last status."""
         self.link_state: LinkState | None = None
         self.purged_at: float | None = None
         """Seconds since the epoch; None: not purged."""
@@ -71,7 +80,7 @@ class Board:
         engine, itself = self._engine, self._itself
         wall, monotonic = self._times.wall(), self._times.monotonic()
         done = engine.ledger.applications
-        return build_status(
+        status = build_status(
             at=wall,
             agent=AgentStatus(
                 itself.version,
@@ -91,11 +100,18 @@ class Board:
             seen=self._observations(),
             outcomes=(*self._own_outcomes(wall), *engine.ledger.listed()),
             endpoint_candidates=endpoint_candidates(engine.state, self._addresses()),
-            warnings=(
-                *self._shadows.warnings(engine.filters, wall),
-                *self._mappings.warnings(engine.state, engine.clashes, wall),
-            ),
+            platform_away_since=self.link_state.since.unix
+            if isinstance(self.link_state, Away)
+            else None,
         )
+        status, self._keys = follow_keys(status, self._keys)
+        conditions = (
+            *conditions_of(status, wall),
+            *shadows(engine.filters),
+            *self._mappings.conditions(engine.state, engine.clashes),
+        )
+        self.diagnosis = evaluate(conditions, self.diagnosis.memory, wall, self._patience)
+        return with_warnings(status, self.diagnosis.warnings())
 
     def _own_outcomes(self, wall: float) -> Iterable[SubsystemOutcome]:
         """The store and the prober belong to the node, not to a network."""

@@ -11,7 +11,8 @@ from typing import Final
 
 from powernode_agent.firewall.compile import Filter
 from powernode_agent.firewall.shadow import Shadow
-from powernode_agent.model.status import FirewallStatus, HealthWarning, Severity
+from powernode_agent.health.condition import Condition
+from powernode_agent.model.status import FirewallStatus
 from powernode_agent.model.values import NetworkId
 from powernode_agent.nftables.ruleset import Ruleset
 from powernode_agent.nftables.script import Key
@@ -39,27 +40,24 @@ def measure(
     return found
 
 
-class Shadows:
-    """Warnings of rules that are never reached; remembers since when it is so."""
-
-    def __init__(self) -> None:
-        self._since: dict[Shadow, float] = {}
-
-    def warnings(self, filters: Mapping[NetworkId, Filter], now: float) -> Iterator[HealthWarning]:
-        """One for each rule and direction; `now` in seconds since the epoch."""
-        before, self._since = self._since, {}
-        for network_id, filter_ in filters.items():
-            for shadow in filter_.shadows:
-                since = self._since[shadow] = before.get(shadow, now)
-                yield HealthWarning(
-                    code=SHADOWED,
-                    severity=Severity.WARNING,
-                    subject_id=shadow.rule,
-                    network_id=network_id,
-                    evidence=f"firewall rule {shadow.rule} is never reached"
-                    f" ({shadow.direction.value}): firewall rule {shadow.by} comes first and"
-                    " matches all that it matches",
-                    cause="rules go peer > tag > cidr > all, then by priority, then by age",
-                    fix=f"delete {shadow.rule}, or give it a lower priority number than {shadow.by}",
-                    since=since,
-                )
+def shadows(filters: Mapping[NetworkId, Filter]) -> Iterator[Condition]:
+    """The rules that are never reached, one condition for each."""
+    for network_id, filter_ in filters.items():
+        told: dict[str, list[Shadow]] = {}
+        for shadow in filter_.shadows:
+            told.setdefault(shadow.rule, []).append(shadow)
+        for rule, found in told.items():
+            by = found[0].by
+            yield Condition(
+                SHADOWED,
+                network_id,
+                rule,
+                f"firewall rule {rule}",
+                "; ".join(
+                    f"firewall rule {rule} is never reached ({each.direction.value}): firewall rule"
+                    f" {each.by} comes first and matches all that it matches"
+                    for each in found
+                ),
+                cause="rules go peer > tag > cidr > all, then by priority, then by age",
+                fix=f"delete {rule}, or give it a lower priority number than {by}",
+            )

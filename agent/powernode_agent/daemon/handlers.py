@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from powernode_agent.control.doctor_document import doctor_document
 from powernode_agent.control.documents import (
     plan_document,
     purge_document,
@@ -14,6 +15,7 @@ from powernode_agent.control.documents import (
 from powernode_agent.control.protocol import JSON
 from powernode_agent.control.server import Handler
 from powernode_agent.errors import AgentError
+from powernode_agent.health.evaluate import Diagnosis
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.status import NodeStatus
 from powernode_agent.reconcile.engine import Engine
@@ -27,6 +29,8 @@ class Node(Protocol):
     def engine(self) -> Engine: ...
 
     def status(self) -> NodeStatus: ...
+
+    def diagnosis(self) -> tuple[NodeStatus, Diagnosis]: ...
 
     def now(self) -> float: ...
 
@@ -51,6 +55,9 @@ def handlers(node: Node) -> dict[str, Handler]:
 
     async def status(arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
         return status_document(node.status(), node.now())
+
+    async def doctor(arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        return doctor_document(*node.diagnosis(), node.now())
 
     async def version(arguments: Mapping[str, JSON]) -> Mapping[str, JSON]:
         return version_document(*node.versions)
@@ -79,6 +86,7 @@ def handlers(node: Node) -> dict[str, Handler]:
 
     found: dict[str, Callable[[Mapping[str, JSON]], Awaitable[Mapping[str, JSON]]]] = {
         "status": status,
+        "doctor": doctor,
         "version": version,
         "plan": plan,
         "reconcile": reconcile,

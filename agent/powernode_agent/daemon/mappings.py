@@ -1,4 +1,4 @@
-"""Health warnings of port mappings that work as told, and yet not as somebody expects.
+"""What is wrong with port mappings that work as told, and yet not as somebody expects.
 
 A local service that listens on a port mapped before it gets no connection; and a mapping whose packets
 the network's own filter drops at the hub serves nobody, although every part of it stands.
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from powernode_agent.firewall.verdict import Leaving
+from powernode_agent.health.condition import Condition
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.firewall import FirewallAction, FirewallProtocol
 from powernode_agent.model.network_state import NetworkState
 from powernode_agent.model.port_mapping import MappingProtocol, PortMapping, PortMappingId
-from powernode_agent.model.status import HealthWarning, Severity
 from powernode_agent.model.values import NetworkId
 from powernode_agent.portmap.clashes import Clashes, Listener
 
@@ -30,15 +30,6 @@ _PROTOCOLS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    code: str
-    mapping: PortMapping
-    evidence: str
-    cause: str
-    fix: str
-
-
 @dataclass(frozen=True)
 class _Looked:
     """What was found on one network, and what it was drawn from: compared by identity."""
@@ -47,41 +38,26 @@ class _Looked:
     listeners: Mapping[PortMappingId, Listener]
     refused: frozenset[PortMappingId]
     leaving: Leaving
-    found: tuple[_Finding, ...]
+    found: tuple[Condition, ...]
 
 
-class MappingWarnings:
-    """Remembers since when it is so, and looks again only where something changed: a status is asked
-    for after each pass, and 10,000 rules take a while to read."""
+class MappingConditions:
+    """Looks again only where something changed: a status is asked for after each pass, and 10,000 rules
+    take a while to read."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[str, PortMappingId], float] = {}
         self._looked: dict[NetworkId, _Looked] = {}
 
-    def warnings(
-        self, state: DesiredState | None, clashes: Clashes, now: float
-    ) -> Iterator[HealthWarning]:
-        """Those of all mappings; `now` in seconds since the epoch."""
+    def conditions(self, state: DesiredState | None, clashes: Clashes) -> Iterator[Condition]:
+        """Those of all mappings."""
         networks = {} if state is None else state.networks
         self._looked = {
             id_: self._look(id_, entry, clashes)
             for id_, entry in networks.items()
             if entry.port_mappings
         }
-        before, self._since = self._since, {}
-        for finding in (each for looked in self._looked.values() for each in looked.found):
-            key = (finding.code, finding.mapping.id)
-            self._since[key] = before.get(key, now)
-            yield HealthWarning(
-                code=finding.code,
-                severity=Severity.WARNING,
-                subject_id=finding.mapping.id,
-                network_id=finding.mapping.network_id,
-                evidence=finding.evidence,
-                cause=finding.cause,
-                fix=finding.fix,
-                since=self._since[key],
-            )
+        for looked in self._looked.values():
+            yield from looked.found
 
     def _look(self, id_: NetworkId, entry: NetworkState, clashes: Clashes) -> _Looked:
         before = self._looked.get(id_)
@@ -122,15 +98,17 @@ def _of_mapping(
     mapping: PortMapping,
     listener: Listener | None,
     leaving: Leaving,
-) -> Iterator[_Finding]:
+) -> Iterator[Condition]:
     if listener is not None:
-        yield _Finding(
+        yield Condition(
             OUTVOTED,
-            mapping,
+            mapping.network_id,
+            mapping.id,
+            f"port mapping {mapping.id}",
             f"a service of this host listens on {listener}, which {mapping} maps:"
             " it gets no connection",
-            "the port was mapped before the service came, and a mapping in force is not given up",
-            f"see whose it is: {listener.command}; give it another port, or delete {mapping}",
+            listener.command,
+            fix=f"see whose it is: {listener.command}; give it another port, or delete {mapping}",
         )
     target = mapping.internal_address
     own = {entry.network.interface.address, entry.network.interface.overlay_ipv4}
@@ -140,11 +118,13 @@ def _of_mapping(
     verdict = leaving.verdict(entry, target, _PROTOCOLS[mapping.protocol], mapping.internal_port)
     if verdict.action is not FirewallAction.ACCEPT:
         by = f"{verdict.rule}" if verdict.rule else f"the egress policy of {entry.network}"
-        yield _Finding(
+        yield Condition(
             CUT,
-            mapping,
+            mapping.network_id,
+            mapping.id,
+            f"port mapping {mapping.id}",
             f"what {mapping} sends to {mapping.internal} is stopped at this hub by {by}",
-            f"{verdict.action.value} holds for what leaves by {entry.network.link}",
-            f"allow egress to {target}, {mapping.protocol.value} port {mapping.internal_port},"
+            cause=f"{verdict.action.value} holds for what leaves by {entry.network.link}",
+            fix=f"allow egress to {target}, {mapping.protocol.value} port {mapping.internal_port},"
             " by a rule of a narrower selector or a lower priority number",
         )

@@ -4,8 +4,8 @@ Order of start: the control socket first (its lock makes sure that there is one 
 kernel says, then the last-known-good state, then the platform. Order of stop: whatever was under way is
 left as it is. SIGTERM changes no packet; the data plane stands until the next start.
 
-systemd hears READY=1 once every desired address can be bound, because what is ordered after us binds
-them (field notes), and a sign of life after good passes only.
+systemd hears READY=1 once every desired address can be bound and k3s's file stands, because what is
+ordered after us binds them (field notes) and k3s reads it, and a sign of life after good passes only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ from powernode_agent.daemon.board import Board, Self
 from powernode_agent.daemon.control_traffic import ControlTraffic
 from powernode_agent.daemon.enrolling import enrol_identity, enrolled
 from powernode_agent.daemon.firewalls import measure
+from powernode_agent.daemon.flannels import k3s_misses, measure_flannel
 from powernode_agent.daemon.handlers import handlers
 from powernode_agent.daemon.identities import NotedIdentities
 from powernode_agent.daemon.intake import Intake
 from powernode_agent.daemon.link import PlatformLink, source_of
-from powernode_agent.daemon.routes import evidence, held, with_announcements
+from powernode_agent.daemon.routes import Underneath, evidence, held, routes_of, with_announcements
 from powernode_agent.daemon.teardown import tear_down
 from powernode_agent.errors import AgentError
+from powernode_agent.health.evaluate import Diagnosis
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.status import NodeStatus
 from powernode_agent.model.values import LINK_PREFIX, NetworkId, PeerId
@@ -159,6 +161,7 @@ class Service:
             parts.portmaps,
             parts.virtual_ips,
             self._routing,
+            parts.flannel,
             self._prober,
             parts.netlink,
             parts.keyring,
@@ -190,6 +193,7 @@ class Service:
             self._prober,
             self._observations,
             times,
+            settings.health.patience,
         )
 
     async def start(self, stack: AsyncExitStack) -> None:
@@ -245,6 +249,10 @@ class Service:
     def status(self) -> NodeStatus:
         return self._board.status()
 
+    def diagnosis(self) -> tuple[NodeStatus, Diagnosis]:
+        status = self._board.status()
+        return status, self._board.diagnosis
+
     def now(self) -> float:
         return time.time()
 
@@ -266,7 +274,12 @@ class Service:
         async with self.engine.halted():
             parts = self._parts
             return await tear_down(
-                self._settings, parts.netlink, parts.ruleset, parts.portmaps, parts.frr
+                self._settings,
+                parts.netlink,
+                parts.ruleset,
+                parts.portmaps,
+                parts.frr,
+                parts.flannel,
             )
 
     # What the rooms tell.
@@ -360,7 +373,8 @@ class Service:
             self.notifier.watchdog()
 
     def _missing(self) -> str:
-        """Which desired address cannot be bound yet, as a sentence; empty: all can."""
+        """Which desired address cannot be bound yet, or what k3s would miss, as a sentence; empty:
+        nothing is missing."""
         state = self.engine.state
         if state is None:
             return "no desired state yet"
@@ -373,7 +387,7 @@ class Service:
                     return f"{address} of {entry.network} cannot be bound yet"
             if found is None or not found.up:
                 return f"link {entry.network.link} of {entry.network} is not up yet"
-        return ""
+        return k3s_misses(state, self._parts.flannel)
 
     def _observations(self) -> Observations:
         state = self.engine.state
@@ -400,6 +414,17 @@ class Service:
             bgp_sessions={}
             if state is None
             else self._routing.sessions(
-                state, evidence(state, self._prober.readings(), self._routing)
+                state,
+                evidence(
+                    state,
+                    Underneath(
+                        self._prober.readings(),
+                        self.engine.devices(),
+                        routes_of(self._parts.netlink),
+                        time.time(),
+                    ),
+                    self._routing,
+                ),
             ),
+            flannel=measure_flannel(state, self._parts.flannel, self.engine.ledger),
         )

@@ -15,8 +15,16 @@ import structlog
 
 from powernode_agent.config import Settings
 from powernode_agent.control.server import ControlServer
-from powernode_agent.daemon.assembly import frr_service, last_known_good, seal_file, watch_of
+from powernode_agent.daemon.assembly import (
+    flannel_of,
+    frr_service,
+    last_known_good,
+    seal_file,
+    watch_of,
+)
 from powernode_agent.errors import AgentError
+from powernode_agent.flannel.errors import FlannelError
+from powernode_agent.flannel.subsystem import Flannel
 from powernode_agent.frr.errors import FrrError
 from powernode_agent.frr.service import FrrService
 from powernode_agent.links.sysctl import ProcSysctls
@@ -48,7 +56,9 @@ async def purge(settings: Settings) -> list[str]:
         stack.callback(worker.close)
         ruleset = Ruleset(worker, seal_file(settings), watch_of(worker), time.monotonic)
         portmaps = PortMaps(netlink, ProcSysctls(), settings.directories.run, ruleset.packets)
-        return await tear_down(settings, netlink, ruleset, portmaps, frr_service(settings))
+        return await tear_down(
+            settings, netlink, ruleset, portmaps, frr_service(settings), flannel_of(settings)
+        )
 
 
 async def tear_down(
@@ -57,6 +67,7 @@ async def tear_down(
     ruleset: Ruleset,
     portmaps: PortMaps,
     frr: FrrService,
+    flannel: Flannel,
 ) -> list[str]:
     """Remove our links, our nftables table and the last-known-good state; wireguard-go ends with its
     link. FRR goes first, so that neighbours are told; the table goes after the links: until then it
@@ -84,6 +95,10 @@ async def tear_down(
         # The rest does not hang on it and goes all the same; then it is said.
         failure = failure or error
     removed += await portmaps.purge()
+    try:
+        removed += await flannel.purge()
+    except FlannelError as error:
+        failure = failure or error
     if last_known_good(settings).forget():
         removed.append("removed the last-known-good state")
     await netlink.settle()

@@ -19,10 +19,12 @@ from ipaddress import IPv6Network
 from typing import Final
 
 from powernode_agent.firewall.blocks import blocks
+from powernode_agent.firewall.federation import federation_lines
 from powernode_agent.firewall.members import disjoint
 from powernode_agent.firewall.render import EGRESS, INGRESS, Side, TagSets, Writer, digest
 from powernode_agent.firewall.shadow import Shadow, shadowed
 from powernode_agent.firewall.verdict import rules_of
+from powernode_agent.model.federation import federation_peers
 from powernode_agent.model.firewall import (
     FirewallAction,
     FirewallDirection,
@@ -31,7 +33,7 @@ from powernode_agent.model.firewall import (
     FirewallTagId,
     TagSelector,
 )
-from powernode_agent.model.network import Network, RoutingMode
+from powernode_agent.model.network import Network, PeerKind, RoutingMode
 from powernode_agent.model.network_state import NetworkState
 from powernode_agent.model.probe import PROBE_MARK, PROBE_MARK_BITS, PROBE_MARK_OFFSET
 from powernode_agent.model.ruleset import (
@@ -95,7 +97,11 @@ def compile_filter(
     }
     names: TagSets = {id_: _by_version(sets) for id_, sets in tag_objects.items()}
     # Everything else that chains and hooks depend on; compared by value, mostly by identity.
-    frame = (state.network, tuple(others), mtu, state.firewall_rules, names)
+    gateways = tuple(federation_peers(state.peers.values()))
+    frame = (
+        *(state.network, tuple(others), mtu, state.firewall_rules, state.forwards, names),
+        gateways,
+    )
     if before is not None and before.frame == frame:
         chains, hooks = before.chains, before.fragment.hooks
         shadows = before.shadows
@@ -107,11 +113,13 @@ def compile_filter(
     if f"{prefix}peers" in objects:
         # Only where somebody asks: of 2,000 peers these are milliseconds, at each change of one.
         peers = frozenset[Prefix](
-            IPv6Network((int(peer.host_address), 128)) for peer in state.peers.values()
+            IPv6Network((int(peer.host_address), 128))
+            for peer in state.peers.values()
+            if peer.kind is not PeerKind.FEDERATION
         )
         objects[f"{prefix}peers"] = PrefixSet(f"{prefix}peers", 6, False, peers)
     policy = state.network.firewall_policy
-    guards = bool(state.firewall_rules) or any(
+    guards = bool(state.firewall_rules or gateways) or any(
         action is not FirewallAction.ACCEPT for action in (policy.ingress, policy.egress)
     )
     return Filter(
@@ -145,6 +153,7 @@ def _chains(
             writer.chain(f"{prefix}{chain}", lines)
             hooks[hook] = (Line(f"{scope} goto {prefix}{chain}"),)
 
+    federation = federation_lines(writer, federation_peers(state.peers.values()))
     into = [Line(f"goto {prefix}in")] if filters_in else []
     out = [Line(f"goto {prefix}out")] if filters_out else []
     if filters_in:
@@ -156,6 +165,7 @@ def _chains(
         arriving,
         "input",
         _foreign_addresses(writer, others)
+        + [*federation.probes_in, *federation.arriving]
         + (_control(network, prefix, INGRESS) if filters_in else [])
         + into,
     )
@@ -163,12 +173,17 @@ def _chains(
         Hook.OUTPUT,
         leaving,
         "output",
-        (_control(network, prefix, EGRESS) if filters_out else []) + out,
+        ([*federation.probes_out, *_control(network, prefix, EGRESS)] if filters_out else []) + out,
     )
-    hook(Hook.FORWARD_INGRESS, arriving, "forward", _foreign_links(writer, others) + into)
+    hook(
+        Hook.FORWARD_INGRESS,
+        arriving,
+        "forward",
+        [*_foreign_links(writer, others), *federation.arriving, *into],
+    )
     if out:
         hooks[Hook.FORWARD_EGRESS] = (Line(f"{leaving} goto {prefix}out"),)
-    if network.interface.forwards:
+    if state.forwards:
         hooks[Hook.CLAMP] = _clamp(arriving, leaving, mtu)
     if writer.objects:
         _endings(writer)

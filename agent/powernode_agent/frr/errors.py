@@ -13,12 +13,20 @@ class FrrMissingError(FrrError):
     """This host has no FRR, or one that is too old; static networks need none."""
 
 
+class FrrDaemonsOffError(FrrError):
+    """Daemons that iBGP needs are turned off in FRR's own file, which is root's to change."""
+
+
 class FrrRefusedError(FrrError):
     """FRR refused a line, or took it for something else. What stood before was put back."""
 
 
 class FrrNotRestoredError(FrrError):
     """FRR refused a change, and what stood before is not all back."""
+
+
+class FrrHangsError(FrrError):
+    """A daemon runs and has not answered for long."""
 
 
 class ForeignConfigError(FrrError):

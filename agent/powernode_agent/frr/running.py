@@ -95,7 +95,8 @@ def _common(one: Context, two: Context) -> Context:
 
 
 def _pairs(lines: list[str]) -> Iterator[tuple[str, str]]:
-    yield from zip(lines, [*lines[1:], ""], strict=True)
+    for index, line in enumerate(lines):
+        yield line, lines[index + 1] if index + 1 < len(lines) else ""
 
 
 def _depth(line: str) -> int:

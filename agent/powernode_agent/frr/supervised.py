@@ -2,10 +2,12 @@
 
 They put themselves into the background and are nobody's child, so that the data plane outlives the
 agent. Whether one runs is asked of its vty socket: a file with a process id may be stale and name
-somebody else. zebra is told to keep the routes of a predecessor that was killed until bgpd has told it
-of them anew; by default it sweeps them while the sessions still say Established (field notes). And bgpd
-is started anew with it: it comes back to a new zebra, but does not tell it what it told the old one,
-and when the time is over, the routes would be gone under sessions that still say Established.
+somebody else. One that hangs runs: it is not started beside itself, but killed first, when whoever
+counts its silence says so (`presence`). zebra is told to keep the routes of a predecessor that was
+killed until bgpd has told it of them anew; by default it sweeps them while the sessions still say
+Established (field notes). And bgpd is started anew with it: it comes back to a new zebra, but does not
+tell it what it told the old one, and when the time is over, the routes would be gone under sessions
+that still say Established.
 """
 
 from __future__ import annotations
@@ -15,12 +17,18 @@ import os
 import shutil
 import signal
 from asyncio.subprocess import DEVNULL
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
+from powernode_agent.frr.answering import Answer, ask
 from powernode_agent.frr.errors import FrrError
+
+log = structlog.get_logger()
 
 DAEMONS: Final = ("zebra", "bgpd", "bfdd")
 """In the order of their start: the others tell zebra of themselves."""
@@ -30,8 +38,6 @@ POLL_INTERVAL: Final = 0.01
 _KEEP_ROUTES: Final = 60
 """Seconds; a bgpd that is started anew has told it everything within two."""
 _USER: Final = "frr"
-_BUSY: Final = 2.0
-"""Seconds after which a daemon that took a connection is one that has other things to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,18 @@ class Supervised:
         for name in DAEMONS:
             if name == "bgpd" and "zebra" in started:
                 await self._kill(name)
-            if not await answers(self._places.run / f"{name}.vty"):
+            if not await self._runs(name):
                 await self._start(name)
                 started.append(name)
         return tuple(started)
+
+    async def revive(self, daemons: Collection[str]) -> tuple[str, ...]:
+        """Kill these, which hang, and start what then does not run; the names of that. Raises
+        `FrrError`."""
+        for name in DAEMONS:
+            if name in daemons:
+                await self._kill(name)
+        return await self.ensure()
 
     async def end(self) -> bool:
         """End those that run; whether any did. Raises `FrrError`."""
@@ -75,6 +89,21 @@ class Supervised:
                 await asyncio.sleep(POLL_INTERVAL)
         raise FrrError("FRR's daemons do not end", which=f"processes {pids}")
 
+    async def _runs(self, name: str) -> bool:
+        """Whether it does, hanging or not. One that is about to come or to go gets the time for it;
+        one of ours that has lost its socket cannot be told anything any more, and is killed."""
+        deadline = asyncio.get_running_loop().time() + END_TIMEOUT
+        while not await answers(self._places.run / f"{name}.vty"):
+            pid = self._pid(name)
+            if pid is None:
+                return False
+            if asyncio.get_running_loop().time() >= deadline:
+                log.info("frr.daemon_unreachable", daemon=name, pid=pid)
+                await self._kill(name)
+                return False
+            await asyncio.sleep(POLL_INTERVAL)
+        return True
+
     async def _kill(self, name: str) -> None:
         """At once: its neighbours keep its routes for a while (graceful restart), where a daemon that
         ends as told would have them dropped."""
@@ -84,7 +113,13 @@ class Supervised:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         deadline = asyncio.get_running_loop().time() + END_TIMEOUT
-        while self._pid(name) == pid and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        while self._pid(name) == pid:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise FrrError(
+                    "an FRR daemon does not end", which=f"{name}, process {pid}",
+                    value=f"SIGKILL {END_TIMEOUT:.0f} s ago",
+                    action=f"see what it waits for: cat /proc/{pid}/stack",
+                )  # fmt: skip
             await asyncio.sleep(POLL_INTERVAL)
 
     def _prepare(self) -> None:
@@ -169,17 +204,5 @@ class Supervised:
 
 
 async def answers(socket: Path) -> bool:
-    """Whether a daemon answers on its socket. One that was just killed still takes connections, and
-    then hangs up; one that is busy takes its time, and runs all the same."""
-    try:
-        reader, writer = await asyncio.open_unix_connection(socket)
-    except OSError:
-        return False
-    try:
-        writer.write(b"enable\0")
-        async with asyncio.timeout(_BUSY):
-            return bool(await reader.read(1))
-    except OSError as error:
-        return isinstance(error, TimeoutError)
-    finally:
-        writer.close()
+    """Whether there is a daemon behind this socket, be it one that hangs."""
+    return await ask(socket) is not Answer.GONE

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from powernode_agent.frr.answering import connect
 from powernode_agent.frr.errors import FrrError, FrrRefusedError
 
 ANSWER_TIMEOUT: Final = 10.0
@@ -29,21 +30,33 @@ WARNING: Final = 1
 
 
 class Vty:
-    """An open connection, in privileged mode. Not for two users at once."""
+    """An open connection, in privileged mode. `patience`: seconds to wait for an answer. Not for two
+    users at once."""
 
     def __init__(
-        self, daemon: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        daemon: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        patience: float,
     ) -> None:
         self._daemon = daemon
+        self._patience = patience
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, patience: float = ANSWER_TIMEOUT) -> Self:
         """Connect to the daemon of this socket. Raises `FrrError`."""
         daemon = path.stem
         try:
-            reader, writer = await asyncio.open_unix_connection(path, limit=_LIMIT)
+            reader, writer = await connect(path, limit=_LIMIT)
+        except BlockingIOError as error:
+            raise FrrError(
+                "an FRR daemon does not answer", which=f"{daemon} ({path})",
+                value="a queue of connections that it does not take",
+                action="see its log: journalctl -u frr",
+            ) from error  # fmt: skip
         except OSError as error:
             raise FrrError(
                 "cannot talk to an FRR daemon",
@@ -52,7 +65,7 @@ class Vty:
                 action="see whether it runs: systemctl status frr; the agent's user has to be in the"
                 " group frrvty",
             ) from error
-        vty = cls(daemon, reader, writer)
+        vty = cls(daemon, reader, writer, patience)
         await vty.ask("enable")
         return vty
 
@@ -78,7 +91,7 @@ class Vty:
                 chunk = commands[start : start + _PIPELINE]
                 self._writer.write(b"".join(command.encode() + b"\0" for command in chunk))
                 for _ in chunk:
-                    async with asyncio.timeout(ANSWER_TIMEOUT):
+                    async with asyncio.timeout(self._patience):
                         said = await self._reader.readuntil(_END)
                         status = await self._reader.readexactly(1)
                     found.append((status[0], said[: -len(_END)].decode("utf-8", "replace")))
@@ -88,7 +101,7 @@ class Vty:
             raise FrrError(
                 "an FRR daemon does not answer",
                 which=f"{self._daemon}: {commands[min(len(found), len(commands) - 1)]}",
-                value=f"nothing in {ANSWER_TIMEOUT:.0f} s" if late else "it hung up",
+                value=f"nothing in {self._patience:g} s" if late else "it hung up",
                 action="see its log: journalctl -u frr",
             ) from error
         return found

@@ -21,7 +21,11 @@ FALLBACK_MTU: Final = 1420
 
 
 def derive_mtu(
-    fixed: int | None, underlay: Iterable[tuple[Address, int]], default_route_mtu: int | None
+    fixed: int | None,
+    underlay: Iterable[tuple[Address, int]],
+    default_route_mtu: int | None,
+    *,
+    pods: bool = False,
 ) -> int:
     """MTU in bytes, 1280 to 9000.
 
@@ -29,11 +33,15 @@ def derive_mtu(
     MTU of the route to it; where it is empty (a hub that only listens) the default route's MTU stands
     in, with the larger overhead, since the peers may come by either family. Below 1280 IPv6 does not
     run, so an underlay too narrow for that makes WireGuard's packets fragment, which still works.
+
+    `pods`: the network carries pods, which have the MTU of their own node's link and cross those of
+    others. The larger overhead then counts for all, so that over equal underlays all links are equal,
+    whichever family a node happens to know its peers by.
     """
     if fixed is not None:
         return fixed
     fitting = [
-        mtu - (OVERHEAD_IPV6 if isinstance(address, IPv6Address) else OVERHEAD_IPV4)
+        mtu - (OVERHEAD_IPV6 if pods or isinstance(address, IPv6Address) else OVERHEAD_IPV4)
         for address, mtu in underlay
     ]
     if not fitting and default_route_mtu is not None:

@@ -10,7 +10,7 @@ On our own link, always:
 (IPv6 redirects have no such setting; the kernel sends them from a link-local address or not at all, and
 our links have none: see `difference`.)
 
-On a node that forwards (hubs, and nodes with LANs behind them):
+On a node that forwards (hubs, and nodes with LANs or pods behind them):
 - ipv4 `forwarding=1` on our link, and on the links that lead to its IPv4 LAN subnets: the kernel asks
   the link a packet came in by. `ip_forward` would do it for every link of the host.
 - `net.ipv6.conf.all.forwarding=1`: below Linux 6.17 IPv6 has no forwarding for one link. It stops the

@@ -73,10 +73,10 @@ def compile_links(
             routes=None if carried is None else carried.routes,
             settings=link_settings(
                 network.link,
-                forwards=own.forwards,
+                forwards=network_state.forwards,
                 ibgp=network.routing_mode is RoutingMode.IBGP,
             ),
-            forwards=own.forwards,
+            forwards=network_state.forwards,
             lan_subnets=own.lan_subnets,
             virtual_ips=frozenset(each.address for each in network_state.virtual_ips.values()),
             host_routes={} if carried is None else carried.host_routes,

@@ -85,7 +85,8 @@ class Underlay:
             defaults = [mtu for a in _OUTSIDE if (mtu := await self._way(a)) is not None]
             outside = min(defaults, default=None)
         fixed = network.network.interface.mtu
-        mtu = derive_mtu(fixed, ways, outside)
+        pods = network.network.pod_subnet_prefix is not None
+        mtu = derive_mtu(fixed, ways, outside, pods=pods)
         if ways or outside is not None or fixed is not None:
             self._last[network_id] = mtu
         else:

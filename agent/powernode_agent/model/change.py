@@ -41,6 +41,9 @@ class Phase(IntEnum):
     """What FRR runs; brought about by a task of its own, and only foreseen as a change."""
     VIRTUAL_IP = 65
     """Virtual IPs: last, because on iBGP networks holding one is announcing it; let go of first."""
+    BOOTSTRAP = 70
+    """What k3s reads when it starts. Nothing holds it back: k3s without it would make a cluster of
+    another kind, while one that finds no link says so and tries again."""
 
 
 class Verb(Enum):
@@ -86,6 +89,8 @@ class Step:
         if self == other:
             return True
         if self.network is None or self.network != other.network or self.verb is Verb.REMOVE:
+            return False
+        if other.phase is Phase.BOOTSTRAP:
             return False
         if self.phase is Phase.DEVICE and self.verb is Verb.ADD:
             return other.verb is not Verb.REMOVE

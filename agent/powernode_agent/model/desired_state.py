@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from powernode_agent.model.bgp import BgpInstance
 from powernode_agent.model.checks import check_id, check_name, raise_if
+from powernode_agent.model.federation import check_federation_across
 from powernode_agent.model.network import Network, Path
 from powernode_agent.model.network_state import NetworkState
 from powernode_agent.model.port_mapping import ExternalSide, MappingProtocol, PortMapping
@@ -86,7 +87,9 @@ class DesiredState:
         if len(seen) > 1:
             self._check_paths_across(found)
             self._check_bgp_across(found)
+            check_federation_across(found, ((s.network, s.peers) for s in self.networks.values()))
         self._check_port_mappings_across(found, ports)
+        self._check_flannel_across(found)
         found.extend(
             violation(
                 str(policy), "network_id", policy.network_id, "none, or in that network's state"
@@ -129,6 +132,14 @@ class DesiredState:
                         for overlay_ipv4, overlay in overlays_ipv4
                         if overlay is not network and prefix.subnet_of(overlay_ipv4)
                     )
+
+    def _check_flannel_across(self, found: list[Violation]) -> None:
+        """A node is in one k3s cluster, whose pods go over one network."""
+        bootstraps = [s.flannel for s in self.networks.values() if s.flannel is not None]
+        found.extend(
+            violation(str(each), "network_id", each.network_id, f"none beside {bootstraps[0]}")
+            for each in bootstraps[1:]
+        )
 
     def _check_bgp_across(self, found: list[Violation]) -> None:
         """A host has one BGP speaker: it is the same one on all of its networks."""

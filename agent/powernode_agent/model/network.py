@@ -20,6 +20,7 @@ from powernode_agent.model.checks import (
     raise_if,
 )
 from powernode_agent.model.firewall import ACCEPT_ALL, FirewallPolicy
+from powernode_agent.model.remote_network import RemoteNetwork
 from powernode_agent.model.values import (
     HANDLE_PATTERN,
     Endpoint,
@@ -190,7 +191,8 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One WireGuard peer of this node. `keepalive` in seconds, 0: none."""
+    """One WireGuard peer of this node. `keepalive` in seconds, 0: none. `remote` is what a peer of kind
+    federation stands for, None for every other."""
 
     id: PeerId
     network_id: NetworkId
@@ -205,6 +207,7 @@ class Peer:
     endpoint: Endpoint | None = None
     keepalive: int = 0
     permitted_prefixes: tuple[Prefix, ...] = ()
+    remote: RemoteNetwork | None = None
 
     def __post_init__(self) -> None:
         found: list[Violation] = []
@@ -212,6 +215,10 @@ class Peer:
         check_id(found, which, "id", self.id)
         check_id(found, which, "network_id", self.network_id)
         check_name(found, which, self.name)
+        if (self.kind is PeerKind.FEDERATION) is (self.remote is None):
+            expected = "given for a peer of kind federation, and for no other"
+            given = "(none)" if self.remote is None else self.remote.network_id
+            found.append(violation(which, "remote_network_id", given, expected))
         if not 0 <= self.keepalive <= 65535:
             found.append(
                 violation(which, "persistent_keepalive_seconds", self.keepalive, "0 to 65535")

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from powernode_agent.model.bgp import BgpInstance
 from powernode_agent.model.checks import raise_if
+from powernode_agent.model.federation import check_federation
 from powernode_agent.model.firewall import (
     FirewallRule,
     FirewallRuleId,
@@ -20,11 +21,13 @@ from powernode_agent.model.firewall import (
     FirewallTagId,
     check_rule_count,
 )
+from powernode_agent.model.flannel import FlannelBootstrap, check_fits
 from powernode_agent.model.keys import public_key_of
 from powernode_agent.model.network import (
     Network,
     Path,
     Peer,
+    PeerKind,
     PeerRole,
     PlatformKey,
     RoutingMode,
@@ -46,7 +49,7 @@ class NetworkState:
     A rule may name a tag or a peer that is not there, and so may a statement of a route policy: it
     matches nothing, which is no mistake. Mappings that are read-only already are kept as they are, so
     that those a delta did not touch keep their identity. `route_policies` are those of this network
-    alone, `bgp` None: no iBGP here.
+    alone, `bgp` None: no iBGP here, `flannel` None: no pods of this node.
     """
 
     network: Network
@@ -58,6 +61,7 @@ class NetworkState:
     virtual_ips: Mapping[VirtualIpId, VirtualIp] = field(default_factory=dict)
     bgp: BgpInstance | None = None
     route_policies: Mapping[RoutePolicyId, RoutePolicy] = field(default_factory=dict)
+    flannel: FlannelBootstrap | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "peers", _frozen(self.peers))
@@ -70,11 +74,19 @@ class NetworkState:
         found: list[Violation] = []
         self._check_peers(found)
         self._check_paths(found)
+        check_federation(found, self.network, self.peers, self.paths)
         self._check_firewall(found)
         self._check_port_mappings(found)
         self._check_virtual_ips(found)
         self._check_routing(found)
+        if self.flannel is not None:
+            check_fits(found, self.flannel, self.network)
         raise_if(found)
+
+    @property
+    def forwards(self) -> bool:
+        """Whether this node passes on what is not its own: as its interface says, and pods."""
+        return self.network.interface.forwards or self.flannel is not None
 
     def _check_peers(self, found: list[Violation]) -> None:
         network = self.network
@@ -110,7 +122,11 @@ class NetworkState:
         address: Address,
         addresses: dict[Address, Peer | str],
     ) -> None:
-        if not _is_inside(self.network, address):
+        if peer.kind is PeerKind.FEDERATION:
+            if _is_inside(self.network, address):
+                expected = f"outside of {self.network}: a federation peer's is on its own network"
+                found.append(violation(str(peer), field_name, address, expected))
+        elif not _is_inside(self.network, address):
             found.append(_outside(self.network, str(peer), field_name, address))
         holder = addresses.setdefault(address, peer)
         if holder is not peer:
@@ -218,11 +234,19 @@ class NetworkState:
                     f"a network with routing_mode ibgp; {network} is {network.routing_mode.value}",
                 )
             )
-        found.extend(
-            violation(str(bgp), "neighbors.peer_id", neighbor.peer_id, f"a peer of {network}")
-            for neighbor in bgp.neighbors
-            if neighbor.peer_id not in self.peers
-        )
+        for neighbor in bgp.neighbors:
+            peer = self.peers.get(neighbor.peer_id)
+            if peer is None or peer.kind is PeerKind.FEDERATION:
+                found.append(
+                    violation(
+                        str(bgp),
+                        "neighbors.peer_id",
+                        neighbor.peer_id,
+                        f"a peer of {network}"
+                        if peer is None
+                        else "a peer of this account: iBGP does not leave it",
+                    )
+                )
 
 
 def _frozen(mapping: Mapping[_K, _V]) -> Mapping[_K, _V]:

@@ -164,11 +164,15 @@ class NetworkStatus:
     public_key: PublicKey | None = None
     node_keys: tuple[tuple[int, PublicKey], ...] = ()
     """(generation, public key) of the keys the node made itself."""
+    wanted_public_key: PublicKey | None = None
+    """The one that desired state gives this node; None: not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """`state` None: not measured. `public_key`: the key whose session is in use."""
+    """`state` None: not measured. `public_key`: the key whose session is in use. `wanted_key`: the one
+    that desired state gives the peer. `key_changed_at`: since when that stands in the place of one that
+    worked, with no handshake since (seconds since the epoch); None: it does not."""
 
     peer_id: PeerId
     network_id: NetworkId
@@ -181,6 +185,10 @@ class PeerStatus:
     liveness: LivenessReading | None = None
     public_key: PublicKey | None = None
     next_key_ready: bool = False
+    wanted_key: PublicKey | None = None
+    key_changed_at: float | None = None
+    is_user_device: bool = False
+    """It may be asleep: that it is not heard of is no fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,7 @@ class PortMappingStatus:
 class BgpSession:
     """One iBGP session. `uptime_ms`: how long it has been established, None: it is not, or not
     measured. `last_reset_reason` in FRR's words, empty: it never was. `likely_cause` of a session that
-    is down, drawn from evidence; empty: none found."""
+    is down, or that stands over a dead way, drawn from evidence; empty: none found."""
 
     network_id: NetworkId
     neighbor_peer_id: PeerId
@@ -249,6 +257,7 @@ class BgpSession:
     prefixes_sent: int | None = None
     last_reset_reason: str = ""
     likely_cause: str = ""
+    neighbor_address: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +272,21 @@ class VirtualIpReading:
     announced: bool | None = None
     address: IPv6Address | None = None
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlannelReading:
+    """What k3s is told and what flannel says. `message`: why not, with an error. `restarted_at_ms`:
+    when k3s was last restarted for a change, milliseconds since the epoch, None: never. `pod_subnet`:
+    the prefix of this node's pods, None: not measured. `other_network`: what flannel takes for the
+    prefix of all pods, where it is another than wanted."""
+
+    network_id: NetworkId
+    result: Result = Result.NOT_MEASURED
+    message: str = ""
+    restarted_at_ms: int | None = None
+    pod_subnet: Prefix | None = None
+    other_network: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,3 +333,6 @@ class NodeStatus:
     """By network and neighbour."""
     virtual_ips: Mapping[VirtualIpId, VirtualIpReading] = field(default_factory=dict)
     warnings: tuple[HealthWarning, ...] = ()
+    flannel: FlannelReading | None = None
+    platform_away_since: float | None = None
+    """Seconds since the epoch; None: it is not away, or was never reached."""

@@ -2,7 +2,8 @@
 
 A virtual IP is a /128 inside the overlay's prefix that is nobody's host address: a node has it exactly
 while it is told to hold it. Who holds it is the platform's decision; on iBGP networks holding is
-announcing, and `local_preference` is what lets a planned move make before it breaks.
+announcing, and `local_preference` is what lets a planned move make before it breaks: the new holder is
+preferred, or the old one yields.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ DEFAULT_LOCAL_PREFERENCE: Final = 100
 """BGP's own default (RFC 4271 leaves it to us; FRR and everyone else take 100)."""
 MAX_LOCAL_PREFERENCE: Final = 2**31 - 1
 """Half of what BGP carries: whoever has to stand above every holder still can."""
+
+YIELDING: Final = 1
+"""The lowest preference, and more than that: every other holder is preferred, even by this one itself.
+A hub that still holds and passes on what others sent it has to lead them to the new holder, or the two
+ends of a conversation would choose different hubs."""
 
 PREFERENCE_STEP: Final = 16
 """MED between two neighbouring preferences; what lies between is for the order of reflectors."""

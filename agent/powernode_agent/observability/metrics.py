@@ -169,6 +169,7 @@ class _StatusCollector(Collector):
                     float(outcome.result is Result.OK),
                 )
         yield errors
+        yield _health(status)
         yield from _routing(status)
 
     def _peers(self, status: NodeStatus) -> Iterator[Metric]:
@@ -195,6 +196,22 @@ class _StatusCollector(Collector):
         for (network, word), age in oldest.items():
             ages.add_metric([_network_name(status, network), word], age)
         yield ages
+
+
+def _health(status: NodeStatus) -> Metric:
+    """Findings by code, as told to the platform and by `doctor`. A code without one has no sample."""
+    found = GaugeMetricFamily(
+        "powernode_agent_health_findings",
+        "Findings that hold now, by health code (agent/HEALTH.md).",
+        labels=["code", "severity", "network"],
+    )
+    counts = Counts(
+        (each.code, each.severity.value, _network_name(status, each.network_id))
+        for each in status.warnings
+    )
+    for labels, count in counts.items():
+        found.add_metric(list(labels), count)
+    return found
 
 
 def _routing(status: NodeStatus) -> Iterator[Metric]:

@@ -12,6 +12,8 @@ What holds of every decision, whatever the liveness and its history:
   (`learned`), and a path of desired state is what holds while there is none. Outside of the overlay the
   agent has no routes of its own there: to zebra they would be better than BGP's, which it would then
   not install. Inside it, a route reflector has host routes that tell how far holders are (`distance`).
+  What another account's gateway carries is no matter of BGP, and has a route of ours (`gateways`);
+- on a static network only prefixes of pods are learned, and those have one route together (`pods`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from powernode_agent.model.network import Network, Peer, RoutingMode
 from powernode_agent.model.status import Liveness, LivenessReading
 from powernode_agent.model.values import Address, PathId, PeerId, Prefix
 from powernode_agent.paths.distance import REVIEW, Distances, measure
+from powernode_agent.paths.gateways import carried_by_gateways, gateway_routes, gateways_of
 from powernode_agent.paths.learned import NOTHING_LEARNED, Learned, Resolution, resolve
 from powernode_agent.paths.permits import (
     Overlay,
@@ -36,6 +39,7 @@ from powernode_agent.paths.permits import (
     permit_overlay,
     underlay_of,
 )
+from powernode_agent.paths.pods import routed_as
 from powernode_agent.paths.standing import LOCAL_GRACE, PLATFORM_GRACE, Standing, next_standing
 
 Candidates = tuple[PeerId, ...]
@@ -86,7 +90,8 @@ def decide(
     `now` and the readings' `since` are seconds of the same clock. `platform_speaks`: the platform is
     connected and moves the network itself if it can, so a local move waits a little longer.
     `elsewhere`: addresses beyond this network's endpoints that must never be reached through a tunnel.
-    `learned`: what others routed over the link; nothing on static networks, where paths are the routes.
+    `learned`: what others routed over the link; on static networks, where paths are the routes, only
+    prefixes of pods.
     """
     underlay = underlay_of(network.peers.values(), elsewhere)
     ground = (network.network, underlay)
@@ -100,6 +105,11 @@ def decide(
     }
     choices = tuple(_explain(network, granted, chosen, standings, liveness) for granted in permits)
     fallback = {choice.prefix: choice.peer_id for choice in choices if choice.peer_id is not None}
+    gateways = gateways_of(network)
+    crossing = carried_by_gateways(gateways, choices)
+    if crossing and learned:
+        ours = {choice.prefix for choice in crossing}
+        learned = {prefix: hops for prefix, hops in learned.items() if prefix not in ours}
     resolution = resolve(network, underlay, learned, fallback, memory.resolution)
     if resolution.carried:
         choices = tuple(_learned_first(choice, resolution) for choice in choices)
@@ -120,15 +130,21 @@ def decide(
         distances,
     )
     paths_are_routes = network.network.routing_mode is RoutingMode.STATIC
+    routes = frozenset(
+        routed_as(prefix, network.network, underlay)
+        for prefix in _routes(overlay, choices if paths_are_routes else crossing)
+    )
+    to_gateways, unrouted = gateway_routes(network, gateways, routes, underlay)
     carrying = Carrying(
         network.network.id,
         _allowed_ips(pinned, choices, resolution),
-        _routes(overlay, choices if paths_are_routes else ()),
+        routes | to_gateways,
         choices,
         (
             *overlay.refused,
             *(why for granted in permits for why in granted.refused),
             *resolution.refused,
+            *unrouted,
         ),
         overlay.withheld,
         resolution.carried,

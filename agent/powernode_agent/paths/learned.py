@@ -1,4 +1,5 @@
-"""Routes that others put on our link (FRR's best paths): which peer each one means. Pure.
+"""Routes that others put on our link (FRR's best paths, flannel's routes to pods): which peer each one
+means. Pure.
 
 A route says "this prefix by that next hop"; WireGuard wants to know which peer carries the prefix. The
 peer that has the next hop as its own address does; where none has, whoever carries the next hop itself,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from powernode_agent.errors import AgentError
 from powernode_agent.firewall.compile import Filter
+from powernode_agent.flannel.subsystem import Flannel
 from powernode_agent.links.subsystem import Links
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.change import Change, Phase, in_order, step_of
@@ -57,6 +58,7 @@ class Rooms:
     portmaps: PortMaps
     virtual_ips: VirtualIps
     routing: Routing
+    flannel: Flannel
     prober: Prober
     netlink: Netlink
     keys: KeyStore
@@ -110,6 +112,7 @@ class Engine:
             rooms.links,
             rooms.ruleset,
             rooms.portmaps,
+            rooms.flannel,
             self._schedule,
             times.monotonic,
         )
@@ -329,6 +332,7 @@ class Engine:
         unseen |= {(ROUTING, id_) for id_ in routing.pending(state)}
 
         drift = self.ledger.count_drift(applied.done, self._targets)
+        drift = self.ledger.count_repaired(drift, ROUTING, routing.take_repaired())
         done = {id(change) for change in applied.done}
         untried = unseen | {(c.subsystem, c.network) for c in planned if id(c) not in done}
         stands = self.ledger.conclude(
@@ -403,6 +407,7 @@ class Engine:
             *self._rooms.links.plan(targets.links),
             *self._table.plan(targets, remember=remember),
             *self._rooms.virtual_ips.plan(targets.virtual_ips),
+            *self._rooms.flannel.plan(targets.drop_in),
             *self._removals(state),
         ]
 

@@ -30,7 +30,8 @@ FIREWALL = "firewall"
 PORTMAP = "portmap"
 ROUTING = "routing"
 VIRTUAL_IP = "virtual_ip"
-ROOMS = ("wireguard", "links", "keys", FIREWALL, PORTMAP, ROUTING, VIRTUAL_IP)
+FLANNEL = "flannel"
+ROOMS = ("wireguard", "links", "keys", FIREWALL, PORTMAP, ROUTING, VIRTUAL_IP, FLANNEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class Ledger:
         self.drift_repaired += sum(drift.values())
         return drift
 
+    def count_repaired(self, drift: Mapping[str, int], room: str, lines: int) -> Mapping[str, int]:
+        """`drift`, and what a room put right by a task of its own."""
+        self.drift_repaired += lines
+        return {**drift, room: lines} if lines else drift
+
     def conclude(
         self,
         task: Task,
@@ -128,7 +134,10 @@ class Ledger:
         """A room's work on a network failed with `error`, or succeeded."""
         before = self._outcomes
         self._outcomes = before.record(room, network, error, self._wall())
-        if self._outcomes is not before and error is not None:
+        if self._outcomes is before or error is None:
+            return
+        # One failure of what all networks have in common is one line of the log.
+        if not any(o.subsystem == room and o.message == str(error) for o in before.errors):
             log.warning("reconcile.failed", subsystem=room, network=network, error=str(error))
 
     def clear(self, room: str) -> None:
@@ -177,6 +186,7 @@ def _asked_for(room: str, entry: NetworkState) -> bool:
         PORTMAP: bool(entry.port_mappings),
         ROUTING: entry.bgp is not None,
         VIRTUAL_IP: bool(entry.virtual_ips),
+        FLANNEL: entry.flannel is not None,
     }.get(room, True)
 
 

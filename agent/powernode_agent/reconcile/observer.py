@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from powernode_agent.errors import AgentError
+from powernode_agent.flannel.subsystem import Flannel
 from powernode_agent.links.errors import ForeignLinkError
 from powernode_agent.links.subsystem import Links
 from powernode_agent.model.desired_state import DesiredState
@@ -20,7 +21,7 @@ from powernode_agent.model.values import NetworkId
 from powernode_agent.nftables.errors import NftablesError
 from powernode_agent.nftables.ruleset import Ruleset
 from powernode_agent.portmap.subsystem import PortMaps
-from powernode_agent.reconcile.ledger import FIREWALL, PORTMAP, Failures
+from powernode_agent.reconcile.ledger import FIREWALL, FLANNEL, PORTMAP, Failures
 from powernode_agent.reconcile.schedule import Schedule
 from powernode_agent.reconcile.triggers import Trigger
 from powernode_agent.wireguard.errors import ForeignLinkError as ForeignDeviceError
@@ -29,7 +30,7 @@ from powernode_agent.wireguard.subsystem import Wireguard
 
 EVERYTHING: Final = frozenset({Trigger.SAFETY, Trigger.OPERATOR})
 WHOLE_READ: Final = EVERYTHING | {Trigger.POLL, Trigger.LINK}
-NEVER_BLIND: Final = frozenset({FIREWALL, PORTMAP})
+NEVER_BLIND: Final = frozenset({FIREWALL, PORTMAP, FLANNEL})
 """Rooms that a restart of the daemon would not help to see: no restart brings a missing nftables."""
 LEAVE_HANGING: Final = 10.0
 """Seconds for which a device that hangs is not read again: every pass would wait for it."""
@@ -44,6 +45,7 @@ class Observer:
         links: Links,
         ruleset: Ruleset,
         portmaps: PortMaps,
+        flannel: Flannel,
         schedule: Schedule,
         monotonic: Callable[[], float],
     ) -> None:
@@ -51,6 +53,7 @@ class Observer:
         self._links = links
         self._ruleset = ruleset
         self._portmaps = portmaps
+        self._flannel = flannel
         self._schedule = schedule
         self._monotonic = monotonic
         self._hanging: dict[NetworkId, tuple[float, AgentError]] = {}
@@ -74,6 +77,7 @@ class Observer:
                 failures |= await self._handshakes(state)
         failures |= await self._of_ruleset(networks, count=bool(triggers & WHOLE_READ))
         failures |= await self._of_portmaps(state)
+        failures |= self._of_flannel(state)
         return failures | await self._of_links(networks)
 
     async def everything(self, state: DesiredState) -> Failures:
@@ -84,12 +88,14 @@ class Observer:
             | await self._of_links(networks)
             | await self._of_ruleset(networks, count=False)
             | await self._of_portmaps(state)
+            | self._of_flannel(state)
         )
 
     async def again(self, state: DesiredState, networks: Sequence[Network]) -> None:
         """Look once more at these, of the state in force. What fails here fails in the next pass too,
         and is told then."""
         await self._of_portmaps(state)
+        self._of_flannel(state)
         await self._devices(networks)
         await self._of_links(networks)
 
@@ -128,6 +134,12 @@ class Observer:
             return {}
         networks = [id_ for id_, entry in state.networks.items() if entry.port_mappings]
         return {(PORTMAP, network): error for network in networks}
+
+    def _of_flannel(self, state: DesiredState) -> Failures:
+        error = self._flannel.observe(state)
+        if error is None:
+            return {}
+        return {(FLANNEL, id_): error for id_, e in state.networks.items() if e.flannel is not None}
 
     async def _handshakes(self, state: DesiredState) -> Failures:
         failures: Failures = {}

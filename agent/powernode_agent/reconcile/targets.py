@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from powernode_agent.firewall.compile import Filter, compile_filter
+from powernode_agent.flannel.compile import DropIn, compile_drop_in
 from powernode_agent.links.target import LinkTarget, compile_links
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.desired_state import DesiredState
@@ -57,16 +58,19 @@ class Targets:
     filters: Mapping[NetworkId, Filter]
     mapped: Mapping[NetworkId, MappedNetwork]
     virtual_ips: Mapping[NetworkId, VirtualIpTarget] = field(default_factory=dict)
+    drop_in: DropIn | None = None
 
     def of(self, network_id: NetworkId) -> tuple[object, ...]:
         """All that is wanted for one network, to tell by equality whether it changed."""
         filter_, mapped = self.filters.get(network_id), self.mapped.get(network_id)
+        drop_in = self.drop_in
         return (
             self.devices.get(network_id),
             self.links.get(network_id),
             None if filter_ is None else filter_.fragment,
             None if mapped is None else mapped.fragment,
             self.virtual_ips.get(network_id),
+            drop_in if drop_in is not None and drop_in.network_id == network_id else None,
         )
 
 
@@ -113,6 +117,7 @@ def compile_targets(inputs: Inputs, before: Targets | None = None) -> Targets:
             compile_mappings(networks, inputs.refused_mappings.keys()),
         ),
         compile_virtual_ips(inputs.state, inputs.carrying),
+        compile_drop_in(inputs.state),
     )
 
 

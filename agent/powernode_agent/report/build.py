@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.desired_state import DesiredState, NetworkState
 from powernode_agent.model.firewall import ACCEPT_ALL
+from powernode_agent.model.keys import public_key_of
+from powernode_agent.model.network import Network, PlatformKey
 from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.status import (
     AgentStatus,
     BgpSession,
     EndpointCandidate,
     FirewallStatus,
-    HealthWarning,
+    FlannelReading,
     LinkObservation,
     LivenessReading,
     NetworkStatus,
@@ -36,7 +38,6 @@ from powernode_agent.model.values import NetworkId, PathId, PeerId, PublicKey, R
 from powernode_agent.model.virtual_ip import VirtualIpId
 from powernode_agent.report.peers import measure_peer
 from powernode_agent.report.routing import sessions_of, virtual_ips_of
-from powernode_agent.report.warnings import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Observations:
     virtual_ips: Mapping[VirtualIpId, VirtualIpReading] = field(default_factory=dict)
     """Without their names: those come from desired state."""
     bgp_sessions: Mapping[tuple[NetworkId, PeerId], BgpSession] = field(default_factory=dict)
+    flannel: FlannelReading | None = None
 
 
 def build_status(
@@ -83,7 +85,7 @@ def build_status(
     seen: Observations,
     outcomes: tuple[SubsystemOutcome, ...] = (),
     endpoint_candidates: tuple[EndpointCandidate, ...] = (),
-    warnings: tuple[HealthWarning, ...] = (),
+    platform_away_since: float | None = None,
 ) -> NodeStatus:
     """The status at `at`, in seconds since the epoch.
 
@@ -137,7 +139,8 @@ def build_status(
         },
         virtual_ips=virtual_ips_of(networks, seen.virtual_ips, agent.started_at),
         bgp_sessions=sessions_of(networks, seen.bgp_sessions),
-        warnings=told(warnings),
+        flannel=seen.flannel,
+        platform_away_since=platform_away_since,
     )
 
 
@@ -158,7 +161,15 @@ def _network_status(state: NetworkState, seen: Observations) -> NetworkStatus:
         backend=None if device is None else device.backend,
         public_key=None if device is None else device.public_key,
         node_keys=seen.node_keys.get(network.id, ()),
+        wanted_public_key=_wanted_key(network, seen),
     )
+
+
+def _wanted_key(network: Network, seen: Observations) -> PublicKey | None:
+    key = network.interface.key
+    if isinstance(key, PlatformKey):
+        return public_key_of(key.private_key)
+    return dict(seen.node_keys.get(network.id, ())).get(key.generation)
 
 
 def _firewall_status(state: NetworkState, seen: Observations) -> FirewallStatus | None:

@@ -72,7 +72,15 @@ def endpoint_candidates(
     """
     if state is None:
         return ()
-    usable = sorted({a.address for a in addresses if _usable(a)}, key=_rank)
+    pods = tuple(
+        one.network.pod_subnet_prefix
+        for one in state.networks.values()
+        if one.network.pod_subnet_prefix is not None
+    )
+    # Behind the address of a bridge are pods of this node alone.
+    usable = sorted(
+        {a.address for a in addresses if _usable(a) and not _inside(a.address, pods)}, key=_rank
+    )
     return tuple(
         EndpointCandidate(network_id, Endpoint(address, port))
         for network_id, port in sorted(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from powernode_agent.model.network import Peer
+from powernode_agent.model.network import Peer, PeerKind
 from powernode_agent.model.status import (
     SILENT_AFTER,
     LivenessReading,
@@ -80,6 +80,7 @@ def measure_peer(
         liveness=liveness,
         public_key=session.public_key if session.last_handshake is not None else None,
         next_key_ready=True,
+        wanted_key=peer.public_key,
     )
 
 
@@ -89,7 +90,15 @@ def _of_one_session(
     """Nearly every peer at nearly every time, 5,000 times a pass: so nothing is searched or summed."""
     if session is None:
         state = peer_state(False, None, now)
-        return PeerStatus(peer.id, peer.network_id, peer.name, state, liveness=liveness)
+        return PeerStatus(
+            peer.id,
+            peer.network_id,
+            peer.name,
+            state,
+            liveness=liveness,
+            wanted_key=peer.public_key,
+            is_user_device=peer.kind is PeerKind.USER_DEVICE,
+        )
     return PeerStatus(
         peer.id,
         peer.network_id,
@@ -101,6 +110,8 @@ def _of_one_session(
         tx_bytes=session.tx_bytes,
         liveness=liveness,
         public_key=session.public_key if session.last_handshake is not None else None,
+        wanted_key=peer.public_key,
+        is_user_device=peer.kind is PeerKind.USER_DEVICE,
     )
 
 

@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from powernode_agent.model.status import HealthWarning, Severity
+from powernode_agent.model.status import HealthWarning, NodeStatus, Severity
 
 MAX_WARNINGS: Final = 200
 """About 100 kB in a report, and more than anybody reads."""
 
 _ORDER: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def with_warnings(status: NodeStatus, warnings: Sequence[HealthWarning]) -> NodeStatus:
+    """The status, with as many of `warnings` as are told."""
+    return replace(status, warnings=told(warnings))
 
 
 def told(warnings: Sequence[HealthWarning]) -> tuple[HealthWarning, ...]:

@@ -49,6 +49,9 @@ def filter_lines(draft: Draft, speaker: Speaker) -> Iterator[tuple[int, str]]:
                 # Three is FRR's own number, which it does not print.
                 times = "" if own_as == 3 else f" {own_as}"
                 yield version, f"neighbor {group} allowas-in{times}"
+            # What was refused is kept, and looked at again as soon as lists change. Else FRR asks the
+            # neighbour to send everything anew, which one that is asked does after half a second.
+            yield version, f"neighbor {group} soft-reconfiguration inbound"
             # For a neighbour that is there already while its own list is not.
             yield version, f"neighbor {group} prefix-list {NOTHING} in"
             yield version, f"neighbor {group} route-map {incoming} in"

@@ -1,7 +1,8 @@
 """What bgpd says, read about once a second over one connection that stays open. Shell.
 
 Reading costs a fraction of a millisecond a session. What could not be read is not known: readings of
-a daemon that stopped answering are dropped, not repeated.
+a daemon that stopped answering are dropped, not repeated, and that soon: two seconds after the last
+answer nobody knows whether a session still stands.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from powernode_agent.routing.sessions import (
 DETAILS_EVERY: Final = 10.0
 """Seconds between readings of what only the long answer has, unless a state changed: it takes ten times
 as long, 70 ms for 1,000 neighbours."""
+PATIENCE: Final = 2.0
+"""Seconds in which bgpd has to answer, or nothing is known; one that only enters what it was told
+answers in between."""
 CONNECT_AGAIN: Final = 10.0
 """Seconds between attempts to find out why one session is down."""
 
@@ -50,10 +54,11 @@ class Measuring:
         self._asked_at: dict[IPv6Address, float] = {}
 
     async def look(self, state: DesiredState, held: Collection[IPv6Address], now: float) -> bool:
-        """Read once; whether a session changed its state. Raises `AgentError`: nothing is known."""
+        """Read once; whether a session changed its state. Raises `AgentError`: nothing is known any
+        more."""
         before = {address: reading.state for address, reading in self.readings.items()}
         try:
-            vty = self._vty = self._vty or await Vty.open(self._socket)
+            vty = self._vty = self._vty or await Vty.open(self._socket, patience=PATIENCE)
             summary = await vty.ask(SUMMARY_COMMAND)
             readings = parse_readings(summary, self._details[0])
             states = {address: reading.state for address, reading in readings.items()}

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
+from typing import Final
 
 from powernode_agent.model.route_policy import MAX_SEQ
 from powernode_agent.model.values import Address, Prefix
+from powernode_agent.model.virtual_ip import YIELDING, address_metric
 from powernode_agent.routing.draft import Draft
 from powernode_agent.routing.names import VIRTUAL_IPS, of_content, of_network
 from powernode_agent.routing.prefix_list import Entry, prefix_list
 from powernode_agent.routing.speaker import Speaker
+
+_YIELDING_SEQ: Final = 1
+"""Before the entries of all networks, which it leads on to."""
 
 
 def compile_origins(
@@ -41,12 +46,26 @@ def compile_origins(
 
 def compile_virtual_ips(draft: Draft, speakers: Sequence[Speaker]) -> bool:
     """Adds the route map by which virtual IPs are announced while they are on their link; false: this
-    node is to hold none."""
-    taken: set[int] = set()
-    for speaker in speakers:
+    node is to hold none.
+
+    To BGP a route that begins here is better than any other, by weight and, where that is equal, before
+    MED is looked at: whatever preference another holder has, this node would lead everybody to itself.
+    So one that yields has no weight and the lowest local preference. Which one does is said by the
+    metric of its address, so nothing is written here when it begins to.
+    """
+    holders = [speaker for speaker in speakers if speaker.state.virtual_ips]
+    if not holders:
+        return False
+    yielding = (
+        f"match metric {address_metric(YIELDING)}",
+        f"set local-preference {YIELDING}",
+        "set weight 0",
+        "on-match next",
+    )
+    draft.entry(VIRTUAL_IPS, "permit", _YIELDING_SEQ, yielding)
+    taken = {_YIELDING_SEQ}
+    for speaker in holders:
         addresses = [virtual_ip.address for virtual_ip in speaker.state.virtual_ips.values()]
-        if not addresses:
-            continue
         entries = [Entry(_host_prefix(address)) for address in sorted(addresses)]
         name, lines = prefix_list(6, entries, of_network(speaker.network, "virtual-ips"))
         draft.lists(lines)
@@ -61,7 +80,7 @@ def compile_virtual_ips(draft: Draft, speakers: Sequence[Speaker]) -> bool:
             f"set large-community {speaker.mark}",
         )
         draft.entry(VIRTUAL_IPS, "permit", seq, clauses)
-    return bool(taken)
+    return True
 
 
 def _host_prefix(address: Address) -> Prefix:

@@ -112,7 +112,9 @@ def sessions_of(
             address = state.peers[neighbor.peer_id].host_address
             reading = readings.get(address)
             if reading is None:
-                found[key] = BgpSession(network_id=id_, neighbor_peer_id=neighbor.peer_id)
+                found[key] = BgpSession(
+                    network_id=id_, neighbor_peer_id=neighbor.peer_id, neighbor_address=address
+                )
                 continue
             found[key] = BgpSession(
                 network_id=id_,
@@ -123,22 +125,19 @@ def sessions_of(
                 prefixes_sent=reading.prefixes_sent,
                 last_reset_reason=reading.last_reset_reason,
                 likely_cause=likely_cause(reading, address, evidence.get(key, NO_EVIDENCE)),
+                neighbor_address=address,
             )
     return found
 
 
 def likely_cause(reading: SessionReading, neighbor: IPv6Address, evidence: Evidence) -> str:
-    """Why a session is down, in one sentence; empty if it is up or nothing speaks for anything."""
+    """Why a session is down, in one sentence; empty if it is up or nothing speaks for anything. One
+    that counts as up while nothing gets through is on its way down, and has its cause already."""
+    dead_way = _dead_way(neighbor, evidence)
     if reading.state is BgpState.ESTABLISHED:
-        return ""
-    if evidence.routed is False or evidence.connecting is Connecting.NO_ROUTE:
-        return f"there is no route to the neighbour's address {neighbor}"
-    if evidence.peer in (PeerState.HANDSHAKE_PENDING, PeerState.HANDSHAKING):
-        return "the tunnel to the neighbour is not up: there was no handshake yet"
-    if evidence.peer is PeerState.SILENT:
-        return "the tunnel to the neighbour is silent: its last handshake is too old"
-    if evidence.alive is False:
-        return "the neighbour does not answer probes through the tunnel"
+        return f"it stands until its hold time is over: {dead_way}" if dead_way else ""
+    if dead_way:
+        return dead_way
     if reading.error == _BAD_PEER_AS:
         return "wrong AS number: one end expects another than the other has"
     if reading.error == _BAD_IDENTIFIER:
@@ -151,6 +150,19 @@ def likely_cause(reading: SessionReading, neighbor: IPv6Address, evidence: Evide
         return "BFD finds the way to the neighbour dead"
     if reading.error == _HOLD_EXPIRED:
         return "the neighbour fell silent: the hold timer expired"
+    return ""
+
+
+def _dead_way(neighbor: IPv6Address, evidence: Evidence) -> str:
+    """Why nothing gets to the neighbour at all; empty: nothing says so."""
+    if evidence.routed is False or evidence.connecting is Connecting.NO_ROUTE:
+        return f"there is no route to the neighbour's address {neighbor}"
+    if evidence.peer in (PeerState.HANDSHAKE_PENDING, PeerState.HANDSHAKING):
+        return "the tunnel to the neighbour is not up: there was no handshake yet"
+    if evidence.peer is PeerState.SILENT:
+        return "the tunnel to the neighbour is silent: its last handshake is too old"
+    if evidence.alive is False:
+        return "the neighbour does not answer probes through the tunnel"
     return ""
 
 

@@ -19,7 +19,6 @@ from powernode_agent.wire.decode_network import decode_network, decode_node
 from powernode_agent.wire.draft import Drafts
 from powernode_agent.wire.resources import (
     EMPTY,
-    KIND_NAMES,
     NetworkResource,
     ResourceChange,
     changes_between,
@@ -64,8 +63,6 @@ def rebuild(
             drafts.put(old, new)
         elif isinstance(old, NetworkResource):
             drafts.drop(old)
-        else:
-            found.append(_no_room(change))
     networks, changed = drafts.finish(found)
     policies = drafts.finish_account_policies(found)
     if not node_came and (node_went or before is None):
@@ -79,16 +76,6 @@ def rebuild(
         if revision == before.revision and node is before.node and same_policies:
             return before, changed
     return DesiredState(Revision(revision), node, networks, policies), changed
-
-
-def _no_room(change: ResourceChange) -> Violation:
-    kind, id_ = change.key
-    return violation(
-        f"{KIND_NAMES[kind]} {id_}",
-        "id",
-        id_,
-        f"no {KIND_NAMES[kind]}: this version of the agent cannot carry it out",
-    )
 
 
 def _whole_violations(

@@ -11,6 +11,7 @@ from typing import Final
 
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode_agent.model.network import Path, PathPurpose, Peer, PeerKind, PeerRole
+from powernode_agent.model.remote_network import RemoteNetwork
 from powernode_agent.model.values import NetworkId, PathId, PeerId
 from powernode_agent.model.violation import ModelError, Violation
 from powernode_agent.wire.decode_network import PEER_ROLE_NAMES, PEER_ROLES
@@ -58,11 +59,24 @@ def decode_peer(message: pb.Peer, found: list[Violation]) -> Peer | None:
             endpoint=reader.endpoint("endpoint", message.endpoint),
             keepalive=message.persistent_keepalive_seconds,
             permitted_prefixes=reader.prefixes("permitted_prefixes", message.permitted_prefixes),
+            remote=_remote(message, reader),
         )
     except ModelError as error:
         found.extend(error.violations)
         return None
     return peer if len(found) == before else None
+
+
+def _remote(message: pb.Peer, reader: FieldReader) -> RemoteNetwork | None:
+    """What a federation peer stands for; for any other kind as well where it was given."""
+    given = message.remote_account_id or message.remote_network_id or message.advertised_prefixes
+    if not given:
+        return None
+    return RemoteNetwork(
+        account_id=message.remote_account_id,
+        network_id=message.remote_network_id,
+        advertised=reader.prefixes("advertised_prefixes", message.advertised_prefixes),
+    )
 
 
 def decode_path(message: pb.Path, found: list[Violation]) -> Path | None:

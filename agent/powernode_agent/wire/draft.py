@@ -13,11 +13,13 @@ from dataclasses import replace
 from powernode.sdwan.v1 import bgp_pb2 as bgp_pb
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 from powernode.sdwan.v1 import firewall_pb2 as firewall_pb
+from powernode.sdwan.v1 import flannel_pb2 as flannel_pb
 from powernode.sdwan.v1 import port_mapping_pb2 as port_mapping_pb
 from powernode.sdwan.v1 import virtual_ip_pb2 as virtual_ip_pb
 from powernode_agent.model.bgp import BgpInstance, BgpInstanceId
 from powernode_agent.model.desired_state import DesiredState, NetworkState
 from powernode_agent.model.firewall import FirewallRuleId, FirewallTagId, check_rule_count
+from powernode_agent.model.flannel import FlannelBootstrap, FlannelBootstrapId
 from powernode_agent.model.network import Network
 from powernode_agent.model.port_mapping import PortMappingId
 from powernode_agent.model.route_policy import RoutePolicy, RoutePolicyId
@@ -26,6 +28,7 @@ from powernode_agent.model.violation import ModelError, Violation, violation
 from powernode_agent.model.virtual_ip import VirtualIpId
 from powernode_agent.wire.decode_bgp import decode_bgp_instance
 from powernode_agent.wire.decode_firewall import decode_firewall_rule, decode_firewall_tag
+from powernode_agent.wire.decode_flannel import decode_flannel_bootstrap
 from powernode_agent.wire.decode_peer import decode_path, decode_peer
 from powernode_agent.wire.decode_port_mapping import decode_port_mapping
 from powernode_agent.wire.decode_route_policy import decode_route_policy
@@ -35,6 +38,7 @@ from powernode_agent.wire.resources import (
     BGP_INSTANCE,
     FIREWALL_RULE,
     FIREWALL_TAG,
+    FLANNEL_BOOTSTRAP,
     PATH,
     PEER,
     PORT_MAPPING,
@@ -96,6 +100,14 @@ class NetworkDraft:
             afresh(decode_bgp_instance),
             {} if bgp is None else {bgp.id: bgp},
         )
+        flannel = None if before is None else before.flannel
+        self._flannel = KindDraft(
+            FLANNEL_BOOTSTRAP,
+            flannel_pb.FlannelBootstrap,
+            FlannelBootstrapId,
+            afresh(decode_flannel_bootstrap),
+            {} if flannel is None else {flannel.id: flannel},
+        )
         self._policies = _policies({} if before is None else before.route_policies)
         self._kinds: Mapping[type, AnyKind] = {
             pb.Peer: self._peers,
@@ -106,6 +118,7 @@ class NetworkDraft:
             virtual_ip_pb.VirtualIp: self._virtual_ips,
             bgp_pb.BgpInstance: self._bgp,
             bgp_pb.RoutePolicy: self._policies,
+            flannel_pb.FlannelBootstrap: self._flannel,
         }
 
     def put_network(self, network: Network | None) -> None:
@@ -169,6 +182,7 @@ class NetworkDraft:
                 virtual_ips=self._virtual_ips.items,
                 bgp=self._only_bgp(found),
                 route_policies=self._policies.items,
+                flannel=self._only_flannel(found),
             )
         except ModelError as error:
             found.extend(error.violations)
@@ -188,6 +202,19 @@ class NetworkDraft:
             return first
         known = (each for each in first.neighbors if each.peer_id not in self._peers.refused)
         return replace(first, neighbors=tuple(known))
+
+    def _only_flannel(self, found: list[Violation]) -> FlannelBootstrap | None:
+        """The one bootstrap there may be: a node is in one k3s cluster."""
+        first: FlannelBootstrap | None = None
+        for bootstrap in self._flannel.items.values():
+            if first is None:
+                first = bootstrap
+            else:
+                expected = f"none that has {first} already"
+                found.append(
+                    violation(str(bootstrap), "network_id", bootstrap.network_id, expected)
+                )
+        return first
 
 
 class Drafts:

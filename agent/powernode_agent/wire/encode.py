@@ -27,6 +27,7 @@ from powernode_agent.wire.encode_filter import (
     port_mapping_state,
     warning_states,
 )
+from powernode_agent.wire.encode_flannel import encode_flannel
 from powernode_agent.wire.encode_overlay import (
     encode_agent,
     encode_candidate,
@@ -92,6 +93,8 @@ def full_report(status: NodeStatus, sequence: int) -> pb.StatusReport:
     report.firewalls.extend(map(encode_firewall, status.firewalls.values()))
     report.bgp_sessions.extend(map(encode_bgp_session, status.bgp_sessions.values()))
     report.virtual_ips.extend(map(encode_virtual_ip, status.virtual_ips.values()))
+    if status.flannel is not None:
+        report.flannel.CopyFrom(encode_flannel(status.flannel))
     report.warnings.extend(map(encode_warning, status.warnings))
     return report
 
@@ -110,6 +113,7 @@ def difference_report(
         or not before.firewalls.keys() <= after.firewalls.keys()
         or not before.bgp_sessions.keys() <= after.bgp_sessions.keys()
         or not before.virtual_ips.keys() <= after.virtual_ips.keys()
+        or (before.flannel is not None and after.flannel is None)
         or (before.endpoint_candidates and not after.endpoint_candidates)
         or (before.warnings and not after.warnings)
     )
@@ -130,6 +134,8 @@ def difference_report(
         _changed(before.bgp_sessions, after.bgp_sessions, encode_bgp_session)
     )
     report.virtual_ips.extend(_changed(before.virtual_ips, after.virtual_ips, encode_virtual_ip))
+    if after.flannel is not None and before.flannel != after.flannel:
+        report.flannel.CopyFrom(encode_flannel(after.flannel))
     if before.warnings != after.warnings:
         report.warnings.extend(map(encode_warning, after.warnings))
     if before.agent != after.agent:
@@ -145,6 +151,7 @@ def difference_report(
         or report.bgp_sessions
         or report.virtual_ips
         or report.warnings
+        or report.HasField("flannel")
         or report.HasField("agent")
     )
     return report if told or _revisions(before) != _revisions(after) else None
@@ -158,6 +165,7 @@ def urgent_change(before: NodeStatus, after: NodeStatus) -> bool:
     """
     return (
         _revisions(before) != _revisions(after)
+        or before.flannel != after.flannel
         or before.endpoint_candidates != after.endpoint_candidates
         or before.networks != after.networks
         or _differ(_by_key(before.outcomes), _by_key(after.outcomes), _outcome_state)

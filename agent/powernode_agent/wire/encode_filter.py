@@ -54,6 +54,7 @@ def encode_warning(warning: HealthWarning) -> pb.HealthWarning:
         cause=warning.cause,
         fix=warning.fix,
         since_ms=round(warning.since * 1000),
+        network_id=warning.network_id or "",
     )
 
 

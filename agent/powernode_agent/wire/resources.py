@@ -44,9 +44,9 @@ NetworkResource = (
     | virtual_ip_pb.VirtualIp
     | bgp_pb.BgpInstance
     | bgp_pb.RoutePolicy
+    | flannel_pb.FlannelBootstrap
 )
-"""What is on a network and what this version of the agent can carry out. A route policy may be on none:
-it is on all of them then."""
+"""What is on a network. A route policy may be on none: it is on all of them then."""
 
 Key = tuple[int, str]
 """Number of the kind, and id."""
@@ -61,6 +61,7 @@ PORT_MAPPING: Final = int(service_pb.RESOURCE_KIND_PORT_MAPPING)
 VIRTUAL_IP: Final = int(service_pb.RESOURCE_KIND_VIRTUAL_IP)
 BGP_INSTANCE: Final = int(service_pb.RESOURCE_KIND_BGP_INSTANCE)
 ROUTE_POLICY: Final = int(service_pb.RESOURCE_KIND_ROUTE_POLICY)
+FLANNEL_BOOTSTRAP: Final = int(service_pb.RESOURCE_KIND_FLANNEL_BOOTSTRAP)
 
 KIND_NAMES: Final[Mapping[int, str]] = {
     number: name.removeprefix("RESOURCE_KIND_").lower().replace("_", " ")
@@ -77,7 +78,7 @@ FIELD_OF_KIND: Final[Mapping[int, str]] = {
     PORT_MAPPING: "port_mappings",
     BGP_INSTANCE: "bgp_instances",
     ROUTE_POLICY: "route_policies",
-    int(service_pb.RESOURCE_KIND_FLANNEL_BOOTSTRAP): "flannel_bootstraps",
+    FLANNEL_BOOTSTRAP: "flannel_bootstraps",
 }
 """Field of DesiredState for each kind but the node."""
 
@@ -152,7 +153,7 @@ def each_resource(message: state_pb.DesiredState) -> Iterator[tuple[Key, Resourc
     for policy in message.route_policies:
         yield (ROUTE_POLICY, policy.id), policy
     for bootstrap in message.flannel_bootstraps:
-        yield (int(service_pb.RESOURCE_KIND_FLANNEL_BOOTSTRAP), bootstrap.id), bootstrap
+        yield (FLANNEL_BOOTSTRAP, bootstrap.id), bootstrap
 
 
 def table_of(message: state_pb.DesiredState) -> tuple[Table, list[Violation]]:

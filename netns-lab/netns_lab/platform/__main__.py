@@ -54,6 +54,12 @@ def _settings(argv: list[str] | None) -> Settings:
     parser.add_argument(
         "--enrol-listen", action="append", required=True, metavar="HOST:PORT", help="as --listen"
     )
+    parser.add_argument(
+        "--http-listen", action="append", default=[], metavar="HOST:PORT", help="HTTPS, for users"
+    )
+    parser.add_argument(
+        "--http-advertise", default="", metavar="HOST:PORT", help="in links (--http-listen)"
+    )
     parser.add_argument("--control", type=Path, metavar="SOCKET", help="DIR/control.sock")
     parser.add_argument(
         "--advertise", default="", metavar="HOST:PORT", help="what nodes connect to (--listen)"
@@ -70,6 +76,8 @@ def _settings(argv: list[str] | None) -> Settings:
         control=given.control or state_directory / "control.sock",
         certificate_lifetime=given.certificate_lifetime,
         advertise=given.advertise,
+        http_listen=tuple(given.http_listen),
+        http_advertise=given.http_advertise,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final
 FIRST_LISTEN_PORT: Final = 51820
 LAST_LISTEN_PORT: Final = 65535
 FIRST_VIRTUAL: Final = 0x100
+FIRST_DEVICE: Final = 0x200
 MAX_HANDLE: Final = 6
 """A link is "wg-sdwan-<handle>", and a link name holds 15 characters."""
 MAX_HOSTS: Final = 1 << 20
@@ -50,6 +51,20 @@ def next_virtual_address(prefix: IPv6Network, taken: Collection[int]) -> IPv6Add
         if candidate not in taken:
             return IPv6Address(candidate)
     return None
+
+
+def next_device_address(prefix: IPv6Network, taken: Collection[int]) -> IPv6Address | None:
+    """The lowest free address from ::200 upwards, as in the runbook's example."""
+    first = int(prefix.network_address)
+    for candidate in range(first + FIRST_DEVICE, first + min(prefix.num_addresses, MAX_HOSTS)):
+        if candidate not in taken:
+            return IPv6Address(candidate)
+    return None
+
+
+def stand_in_address(host_address: str) -> str:
+    """What stands for an address where a session must not carry it: inside the prefix, and nobody's."""
+    return str(IPv6Address(int(IPv6Address(host_address)) | 0xFFFF << 48))
 
 
 def next_host_ipv4(prefix: IPv4Network, taken: Collection[int]) -> IPv4Address | None:

@@ -8,22 +8,22 @@ refused, the request stays in the queue.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from sqlalchemy import select
 
-from netns_lab.platform import phase3_failover
+from netns_lab.platform import hub_promotion, phase3_failover, phase7_user_devices
 from netns_lab.platform.approvals import ApprovalState, decide, describe_approval
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
-from netns_lab.platform.registry import Action, Arguments, action
-from netns_lab.platform.virtual_ip_sensor import SKILL
+from netns_lab.platform.registry import Action, Arguments, Effect, action, make_registry
 from netns_lab.platform.virtual_ip_tables import ApprovalRow
 
-EXECUTORS: Final[Mapping[str, Action]] = {SKILL: phase3_failover.FAILOVER}
-"""What an approved skill does, by its name."""
+EXECUTORS: Final = make_registry(
+    (phase3_failover.FAILOVER, phase7_user_devices.REVOKE, hub_promotion.PROMOTE)
+)
+"""What an approved skill does, by its name: one for each that `policies` says require_approval of."""
 
 
 class ListApprovals(Arguments):
@@ -57,7 +57,9 @@ def approve(context: Context, arguments: Approve) -> Answer:
     """Approves a request and carries it out."""
     row = _pending(context, arguments.approval_id)
     # Decided first: what is carried out withdraws whatever else waits about the same.
-    decide(row, ApprovalState.EXECUTED, "approved by an operator", context.now)
+    decide(
+        row, ApprovalState.EXECUTED, "approved by an operator", context.now, by=str(context.caller)
+    )
     context.session.flush()
     try:
         answer = EXECUTORS[row.skill].run(context, json.loads(row.inputs))
@@ -74,7 +76,8 @@ def approve(context: Context, arguments: Approve) -> Answer:
 def reject(context: Context, arguments: Reject) -> Answer:
     """Rejects a request; it is asked for again when the sensor fires again."""
     row = _pending(context, arguments.approval_id)
-    decide(row, ApprovalState.REJECTED, arguments.reason or "rejected by an operator", context.now)
+    reason = arguments.reason or "rejected by an operator"
+    decide(row, ApprovalState.REJECTED, reason, context.now, by=str(context.caller))
     context.session.flush()
     context.event("approval.rejected", approval_id=row.id, skill=row.skill, subject_id=row.subject)
     return {"approval": describe_approval(row)}
@@ -92,7 +95,7 @@ def _pending(context: Context, approval_id: str) -> ApprovalRow:
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    action("system_sdwan_list_approvals", ListApprovals, list_approvals),
-    action("system_sdwan_approve", Approve, approve),
-    action("system_sdwan_reject", Reject, reject),
+    action("system_sdwan_list_approvals", ListApprovals, list_approvals, effect=Effect.READ),
+    action("system_sdwan_approve", Approve, approve, effect=Effect.DESTRUCTIVE),
+    action("system_sdwan_reject", Reject, reject, effect=Effect.DESTRUCTIVE),
 )

@@ -77,9 +77,12 @@ def decide(
     decision: str,
     now: float,
     answer: Mapping[str, object] | None = None,
+    by: str = "",
 ) -> None:
-    """Writes down what became of a request. `now` in seconds since the epoch."""
+    """Writes down what became of a request. `now` in seconds since the epoch. `by` is who decided it;
+    empty: the platform."""
     row.state, row.decision, row.decided_at = state.value, decision, now
+    row.decided_by = by
     row.answer = json.dumps(answer)
 
 
@@ -106,5 +109,6 @@ def describe_approval(row: ApprovalRow) -> dict[str, object]:
         "requested_at": iso(int(row.requested_at * 1000)),
         "decided_at": None if decided is None else iso(int(decided * 1000)),
         "decision": row.decision or None,
+        "decided_by": row.decided_by or None,
         "answer": json.loads(row.answer),
     }

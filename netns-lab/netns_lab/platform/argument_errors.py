@@ -29,8 +29,9 @@ _TYPES: Final = {
 }
 _SHOULD: Final = re.compile(r"^(?:[A-Z][a-z]+ )?should ")
 _SECRET_NAMES: Final = ("private_key", "preshared_key", "token", "secret", "password")
-_SECRET_TEXT: Final = re.compile(r"[A-Za-z0-9+/]{43}=|-----BEGIN ")
-"""A WireGuard key or a PEM block: people paste them into the wrong field."""
+_SECRET_TEXT: Final = re.compile(r"[A-Za-z0-9+/]{43}=|-----BEGIN |[?&]token=")
+"""A WireGuard key, a PEM block or a bootstrap URL: people paste them into the wrong field."""
+_LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _LONGEST: Final = 60
 
 
@@ -52,6 +53,35 @@ def explain(error: ValidationError, raw: Mapping[str, object], names: str) -> Ac
     rules = dict.fromkeys(_rule(what, text) for at, what, text in found if at == place)
     rule = " or ".join((next(iter(rules)), *(r.removeprefix("must be ") for r in list(rules)[1:])))
     return ActionError(field, f"{rule}, got {_shown(place, _at(raw, place))}")
+
+
+def refuse_unwritable(value: object, place: Place = ()) -> None:
+    """Refuses text that cannot be written down: JSON can spell half of a character ("\\ud800"), and
+    neither a database nor the wire takes it. Raises `ActionError`."""
+    if isinstance(value, str):
+        if not writable(value):
+            field = ".".join(str(part) for part in place if writable(str(part))) or "arguments"
+            raise ActionError(field, "must be text of whole characters (no lone surrogates)")
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            refuse_unwritable(key, place)
+            refuse_unwritable(each, (*place, key))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            refuse_unwritable(each, (*place, number))
+
+
+def writable(text: str) -> bool:
+    """Whether a text has a UTF-8."""
+    return text.isascii() or not _LONE_SURROGATE.search(text)
+
+
+def is_secret(name: str, text: str) -> bool:
+    """Whether a value may not be shown: by the name it goes by, or by its look."""
+    if name.endswith(_SECRET_NAMES):
+        return True
+    # A public key looks like a private one, and only its name tells.
+    return not name.endswith("public_key") and bool(_SECRET_TEXT.search(text))
 
 
 def _rule(kind: str, message: str) -> str:

@@ -16,15 +16,27 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address
 from typing import Final
 
+from netns_lab.platform.allocation import stand_in_address
+from netns_lab.platform.compile_devices import (
+    Devices,
+    changed_devices,
+    homes_of,
+    share_devices,
+)
+from netns_lab.platform.compile_federation import (
+    federated_announcements,
+    federated_prefixes,
+    federation_resources,
+)
 from netns_lab.platform.compile_filter import (
     Filters,
     compile_filters,
     difference,
     policy_message,
 )
+from netns_lab.platform.compile_pods import pod_announcements, pod_resources, pods_permitted
 from netns_lab.platform.compile_policies import change_policies, compile_policies
 from netns_lab.platform.compile_routing import carried_by_hubs, instance_of
 from netns_lab.platform.compile_virtual_ip import (
@@ -82,7 +94,9 @@ class _Shared:
     lans: tuple[tuple[PeerIntent, str], ...]
     overlay: tuple[str, ...]
     virtual_ips: VirtualIps
+    devices: Devices
     trials: Mapping[str, tuple[str, ...]]
+    federated: tuple[str, ...]
 
 
 def compile_network(network: NetworkIntent, before: Compiled | None = None) -> Compiled:
@@ -117,28 +131,30 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
         if ((now := shared.peers.get(id_)) is not (was := earlier.peers.get(id_)) and now != was)
         or shared.virtual_ips.permitted.get(id_) != earlier.virtual_ips.permitted.get(id_)
     }
+    devices = changed_devices(earlier.devices, shared.devices)
     affected = set(changed)
+    if devices:
+        affected.update(network.hub_order)
     for side in (earlier, shared):
         for peer in (side.peers[id_] for id_ in changed if id_ in side.peers):
             affected.update(other.id for other in _neighbours(side, peer))
             affected.update(side.trials.get(peer.id, ()))
+    # Of a hub that is home to a changed device, other hubs are told what more it may carry.
+    homes = homes_of(earlier.devices, devices) | homes_of(shared.devices, devices)
+    stale = changed | devices | homes
     nodes = dict(before.nodes)
     for id_ in changed & earlier.peers.keys():
         del nodes[earlier.peers[id_].node_id]
     for own in (shared.peers[id_] for id_ in affected if id_ in shared.peers):
         reusable = {} if own.id in changed else before.nodes[own.node_id]
-        resources = _compile_node(shared, own, reusable, changed)
+        resources = _compile_node(shared, own, reusable, stale)
         nodes[own.node_id] = resources | filters.of(own.node_id) | policies
     untouched = [peer for peer in network.peers if peer.id not in affected]
     _change_filters(nodes, untouched, before, network, filters)
     _change_virtual_ips(nodes, untouched, earlier.virtual_ips, shared.virtual_ips)
+    _change_devices(nodes, untouched, earlier.devices, shared.devices, devices)
     change_policies(nodes, untouched, before.policies, policies)
     return Compiled(network, nodes, filters, policies)
-
-
-def trial_address(host_address: str) -> str:
-    """What stands for a peer's address in a trial: inside the prefix, and nobody's."""
-    return str(IPv6Address(int(IPv6Address(host_address)) | 0xFFFF << 48))
 
 
 def _share(network: NetworkIntent) -> _Shared:
@@ -157,7 +173,9 @@ def _share(network: NetworkIntent) -> _Shared:
         lans=tuple((peer, lan) for peer in network.peers for lan in peer.lan_subnets),
         overlay=tuple(prefix for prefix in (network.prefix, network.overlay_ipv4_prefix) if prefix),
         virtual_ips=share_virtual_ips(network, peers),
+        devices=share_devices(network),
         trials=trials,
+        federated=federated_prefixes(network),
     )
 
 
@@ -166,7 +184,9 @@ def _same_frame(one: _Shared, two: _Shared) -> bool:
 
     def frame(side: _Shared) -> tuple[object, ...]:
         return (
-            replace(side.network, peers=(), filter=NO_FILTER, virtual_ips=(), policies=()),
+            replace(
+                side.network, peers=(), filter=NO_FILTER, virtual_ips=(), policies=(), devices=()
+            ),
             tuple((peer.id, lan) for peer, lan in side.lans),
         )
 
@@ -218,6 +238,21 @@ def _change_virtual_ips(
         nodes[own.node_id] = resources
 
 
+def _change_devices(
+    nodes: dict[str, Resources],
+    untouched: Iterable[PeerIntent],
+    was: Devices,
+    now: Devices,
+    changed: frozenset[str],
+) -> None:
+    """As `_change_filters`, for the user devices; hubs are compiled anew."""
+    for own in untouched if changed else ():
+        before, after = was.some(own, changed), now.some(own, changed)
+        if before != after:
+            kept = {key: each for key, each in nodes[own.node_id].items() if key not in before}
+            nodes[own.node_id] = kept | after
+
+
 def _compile_node(
     shared: _Shared,
     own: PeerIntent,
@@ -242,8 +277,17 @@ def _compile_node(
         add(path)
     for resource in shared.virtual_ips.of(own):
         add(resource)
+    for resource in shared.devices.of(own, reusable, changed):
+        add(resource)
     if shared.network.routing_mode is RoutingMode.IBGP:
-        add(instance_of(shared.network, own, neighbours.values()))
+        instance = instance_of(shared.network, own, neighbours.values())
+        instance.advertisements.extend(federated_announcements(shared.network, own))
+        instance.advertisements.extend(pod_announcements(shared.network, own))
+        add(instance)
+    for resource in pod_resources(shared.network, own):
+        add(resource)
+    for resource in federation_resources(shared.network, own, KEEPALIVE_SECONDS):
+        add(resource)
     return resources
 
 
@@ -275,7 +319,7 @@ def _tried(shared: _Shared, own: PeerIntent, other: PeerIntent) -> pb.Peer:
         role=_ROLES[other.role],
         public_key=other.keys.public,
         next_public_key=other.keys.next_public,
-        host_address=trial_address(other.host_address),
+        host_address=stand_in_address(other.host_address),
         endpoint=other.tried_at if calls else "",
         persistent_keepalive_seconds=KEEPALIVE_SECONDS if calls else 0,
     )
@@ -324,7 +368,11 @@ def _peer(shared: _Shared, own: PeerIntent, other: PeerIntent) -> pb.Peer:
         host_ipv4=other.host_ipv4,
         endpoint=other.endpoint,
         persistent_keepalive_seconds=KEEPALIVE_SECONDS if keeps_alive else 0,
-        permitted_prefixes=_permitted(shared, own, other),
+        permitted_prefixes=(
+            *_permitted(shared, own, other),
+            *pods_permitted(shared.network, own, other),
+            *shared.devices.carried(own, other),
+        ),
         publicly_reachable=other.publicly_reachable,
     )
 
@@ -336,10 +384,10 @@ def _permitted(shared: _Shared, own: PeerIntent, other: PeerIntent) -> tuple[str
     lost is reached by the other.
     """
     if shared.network.routing_mode is RoutingMode.IBGP and other.role is Role.HUB:
-        return carried_by_hubs(shared.network, shared.lans, own)
+        return carried_by_hubs(shared.network, shared.lans, own) + shared.federated
     if own.role is Role.SPOKE and other.role is Role.HUB:
         lans = tuple(lan for holder, lan in shared.lans if holder.id != own.id)
-        return shared.overlay + lans
+        return shared.overlay + lans + shared.federated
     return other.lan_subnets + shared.virtual_ips.permitted.get(other.id, ())
 
 

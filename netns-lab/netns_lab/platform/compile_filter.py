@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
+from netns_lab.platform.device_intent import DeviceIntent
 from netns_lab.platform.filter_intent import (
     NO_FILTER,
     Direction,
@@ -81,7 +82,7 @@ class _Names:
 
     network_id: str
     filter: FilterIntent
-    peers: Mapping[str, PeerIntent]
+    peers: Mapping[str, PeerIntent | DeviceIntent]
     virtual_ips: Mapping[str, str]
 
 
@@ -115,9 +116,9 @@ def policy_message(policy: Policy) -> pb.FirewallPolicy:
     return pb.FirewallPolicy(ingress=_ACTIONS[policy.ingress], egress=_ACTIONS[policy.egress])
 
 
-def prefixes_of(peer: PeerIntent | None) -> tuple[str, ...]:
-    """What a peer stands for: its host addresses and the LANs behind it. None, a peer that is gone,
-    stands for nothing."""
+def prefixes_of(peer: PeerIntent | DeviceIntent | None) -> tuple[str, ...]:
+    """What a peer or a user device stands for: its host addresses and the LANs behind it. None, one
+    that is gone, stands for nothing."""
     if peer is None:
         return ()
     ipv4 = (f"{peer.host_ipv4}/32",) if peer.host_ipv4 else ()
@@ -126,10 +127,12 @@ def prefixes_of(peer: PeerIntent | None) -> tuple[str, ...]:
 
 def _names(network: NetworkIntent, filter_: FilterIntent | None = None) -> _Names:
     wanted = network.filter if filter_ is None else filter_
+    holders: dict[str, PeerIntent | DeviceIntent] = {peer.id: peer for peer in network.peers}
+    holders.update((device.id, device) for device in network.devices)
     return _Names(
         network_id=network.id,
         filter=wanted,
-        peers={peer.id: peer for peer in network.peers},
+        peers=holders,
         virtual_ips=dict(wanted.virtual_ips),
     )
 
@@ -252,7 +255,7 @@ def _served(
     for mapping in now.filter.mappings:
         hub = now.peers.get(mapping.hub_peer_id)
         internal = _internal_address(mapping, now)
-        if hub is None or hub.role is not Role.HUB or internal is None:
+        if not isinstance(hub, PeerIntent) or hub.role is not Role.HUB or internal is None:
             continue
         made = mapping_pb.PortMapping(
             id=mapping.id,

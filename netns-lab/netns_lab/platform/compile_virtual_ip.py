@@ -4,8 +4,11 @@ A node that may hold one is told whether it does now. On a static network every 
 it gets a path to whoever does: the holder itself where the two have a session, and else the hubs in
 the network's own order, as for anything else (`compile`). There is no detour over a hub to a holder
 that has a session: what comes from there would not pass WireGuard's source check. Of several holders
-the nearest comes first, as measured, and else a hub before a spoke. On an iBGP network there are no
-paths: holding is announcing, and BGP chooses.
+the nearest comes first, as measured, and else a hub before a spoke.
+
+On an iBGP network holding is announcing, and BGP chooses. A hub that may hold one has a path to whoever
+it is led to all the same, for the time in which both hold: while it has the address itself no route to
+the other one gets into its kernel, and it would drop what that one answers through it.
 
 Whoever may hold a virtual IP may always carry it, so that a move changes no peer of anybody.
 """
@@ -61,9 +64,12 @@ class VirtualIps:
                 # One that does not announce has none: a release is a change of `hold` alone.
                 local_preference=mine.local_preference if mine.hold and not static else 0,
             )
-        if not static or (mine is not None and mine.hold):
-            return
-        ways = self._ways(virtual_ip, own)
+        if static:
+            ways = () if mine is not None and mine.hold else self._ways(virtual_ip, own)
+        elif mine is not None and own.role is Role.HUB and not virtual_ip.anycast:
+            ways = self.direct(virtual_ip, own)
+        else:
+            ways = ()
         if ways:
             yield path_message(network.id, virtual_ip.prefix, pb.PATH_PURPOSE_VIRTUAL_IP, ways)
 

@@ -7,19 +7,25 @@ back, and nothing of it is pushed.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv6Network
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 
 from netns_lab.platform import (
+    accounts,
     approval_actions,
+    audit_log,
+    autonomy,
+    catalogue,
     enrolment,
+    event_actions,
     firewall_audit,
+    health_actions,
+    hub_promotion,
     lab,
+    phase1_clusters,
     phase1_networks,
     phase2_peers,
     phase3_failover,
@@ -28,20 +34,25 @@ from netns_lab.platform import (
     phase5_firewall,
     phase5_tags,
     phase6_route_policies,
+    phase7_user_devices,
     phase8_ibgp,
     phase8_lan_subnets,
+    phase9_federation,
+    policies,
     registry,
     skills,
 )
 from netns_lab.platform.authority import Authority, Issued, open_authority
+from netns_lab.platform.caller import Caller
 from netns_lab.platform.context import Answer, Context, Observation
 from netns_lab.platform.database import Sessions, open_database
+from netns_lab.platform.errors import ActionError
 from netns_lab.platform.feeds import NodeFeed
 from netns_lab.platform.observer import Clock, Observer
 from netns_lab.platform.problems import Remembered
 from netns_lab.platform.publisher import Later, Publisher, at_once
 from netns_lab.platform.reachability import Address
-from netns_lab.platform.registry import Registry
+from netns_lab.platform.registry import Effect, Registry
 from netns_lab.platform.revisions import Key, Resource
 from netns_lab.platform.tables import Account, NodeInstance
 from netns_lab.platform.virtual_ip_memory import VirtualIpMemory
@@ -50,6 +61,7 @@ from powernode.sdwan.v1 import agent_service_pb2
 REGISTRY: Registry = registry.make_registry(
     (
         *phase1_networks.ACTIONS,
+        *phase1_clusters.ACTIONS,
         *phase2_peers.ACTIONS,
         *phase3_virtual_ips.ACTIONS,
         *phase3_failover.ACTIONS,
@@ -58,10 +70,19 @@ REGISTRY: Registry = registry.make_registry(
         *phase5_tags.ACTIONS,
         *firewall_audit.ACTIONS,
         *phase6_route_policies.ACTIONS,
+        *phase7_user_devices.ACTIONS,
         *phase8_ibgp.ACTIONS,
         *phase8_lan_subnets.ACTIONS,
+        *phase9_federation.ACTIONS,
         *skills.ACTIONS,
         *approval_actions.ACTIONS,
+        *hub_promotion.ACTIONS,
+        *health_actions.ACTIONS,
+        *policies.ACTIONS,
+        *event_actions.ACTIONS,
+        *audit_log.ACTIONS,
+        *catalogue.ACTIONS,
+        *accounts.ACTIONS,
         *lab.ACTIONS,
     )
 )
@@ -81,14 +102,39 @@ class Platform:
     registry: Registry = field(default_factory=lambda: REGISTRY)
     serves_at: frozenset[Address] = frozenset()
     """Where it listens and what nodes are told to connect to, as far as these are addresses."""
+    serves_users_at: str = ""
+    """The bootstrap URL of user devices without its token; empty: it serves no HTTP."""
 
-    def call(self, action: str, arguments: Mapping[str, object]) -> Answer:
-        """Runs an action, commits it, pushes what it changed. Raises `ActionError`."""
-        with self.sessions.begin() as session:
-            context = Context(session, self.account_id, self.clock(), self)
-            answer = registry.call(self.registry, context, action, arguments)
+    _autonomy: autonomy.Autonomy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._autonomy = autonomy.Autonomy(
+            self.sessions, self.clock, self._audit, self.observer.event
+        )
+
+    def call(
+        self, action: str, arguments: Mapping[str, object], caller: Caller | None = None
+    ) -> Answer:
+        """Runs an action, commits it, pushes what it changed, and writes down that it did. `caller`
+        None: the platform itself, for its first account. Raises `ActionError`."""
+        caller = caller or Caller(self.account_id)
+        call = audit_log.Call(self.clock(), caller, registry.plain_name(action), arguments)
+        effect = Effect.WRITE
+        try:
+            found = registry.find(self.registry, action)
+            effect = registry.effect_of(found, arguments)
+            with self.sessions.begin() as session:
+                context = Context(session, caller.account_id, call.at, self, caller)
+                answer = found.run(context, arguments)
+                if effect is not Effect.READ:
+                    audit_log.executed(session, call, context, answer)
+        except ActionError as error:
+            if effect is not Effect.READ:
+                with self.sessions.begin() as session:
+                    audit_log.refused(session, call, error)
+            raise
         for name, details in context.events:
-            self.observer.event(name, **details)
+            self.observer.event(name, **{"account_id": caller.account_id, **details})
         if context.touched or context.touched_nodes or context.touched_filters:
             self.publisher.publish(context.touched, context.touched_nodes, context.touched_filters)
             if context.starts_rotation:
@@ -97,6 +143,16 @@ class Platform:
                 self.observer.expect_moves()
             self.observer.consider()
         return answer
+
+    def account(self, name: str) -> str:
+        """The id of the account of an id or a name. Raises `ActionError`."""
+        with self.sessions() as session:
+            found = session.scalars(
+                select(Account.id).where(or_(Account.id == name, Account.name == name))
+            ).first()
+        if found is None:
+            raise ActionError("account", f"must be an account by id or name; there is no {name!r}")
+        return found
 
     def feed(self, node_id: str) -> NodeFeed | None:
         """The feed of a node; None: there is no such node."""
@@ -132,6 +188,16 @@ class Platform:
         with self.sessions() as session:
             return session.get(NodeInstance, node_id) is not None
 
+    def tick(self) -> None:
+        """Does what is due by now: hold-downs, deadlines, and what the platform runs by itself."""
+        self.observer.consider()
+        self._autonomy.consider()
+
+    def _audit(self, account_id: str, network_id: str) -> Answer:
+        return self.call(
+            autonomy.ACTION, {"network_id": network_id}, Caller(account_id, "autonomy")
+        )
+
     def close(self) -> None:
         """Lets go of the database."""
         self.engine.dispose()
@@ -142,6 +208,9 @@ class Platform:
     def addresses(self) -> frozenset[Address]:
         return self.serves_at
 
+    def bootstrap_url(self) -> str:
+        return self.serves_users_at
+
     def remembered(self, network_id: str, peer_id: str) -> Remembered:
         return self.observer.remembered(network_id, peer_id)
 
@@ -151,8 +220,20 @@ class Platform:
     def revision(self, node_id: str) -> int:
         return self.publisher.revision(node_id)
 
-    def events(self) -> list[dict[str, object]]:
-        return list(self.observer.events)
+    def pods_refused(self, node_id: str) -> str:
+        return self.observer.pods.refusal(node_id)
+
+    def events(self, account_id: str = "") -> list[dict[str, object]]:
+        owned = list(self.observer.events)
+        return [each for each in owned if each["account_id"] == account_id] if account_id else owned
+
+    def actions(self) -> list[dict[str, object]]:
+        return [catalogue.describe(each) for each in self.registry.values()]
+
+    def describe_call(self, name: str, arguments: Mapping[str, object]) -> tuple[str, Effect]:
+        found = registry.find(self.registry, name)
+        registry.check(found, arguments)
+        return found.name, registry.effect_of(found, arguments)
 
     def watchers(self, node_id: str) -> int:
         feed = self.feed(node_id)
@@ -178,7 +259,7 @@ def open_platform(
     with sessions.begin() as session:
         account = session.scalars(select(Account)).first()
         if account is None:
-            account = Account(id="acct-default", name="default", ula_pool=_random_pool())
+            account = Account(id="acct-default", name="default", ula_pool=accounts.random_pool())
             session.add(account)
         account_id = account.id
     authority = open_authority(directory, certificate_lifetime, clock())
@@ -194,9 +275,3 @@ def open_platform(
     )
     publisher.start()
     return platform
-
-
-def _random_pool() -> str:
-    """A /48 with a random global id (RFC 4193, section 3.2.1)."""
-    digits = secrets.token_hex(5)
-    return str(IPv6Network(f"fd{digits[:2]}:{digits[2:6]}:{digits[6:]}::/48"))

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import select
 
 from netns_lab.platform.context import Context
+from netns_lab.platform.device_tables import UserDevice
 from netns_lab.platform.filter_intent import (
     Destination,
     Everyone,
@@ -44,13 +45,14 @@ _TIERS: Final[Mapping[type[Selector], int]] = {OnePeer: 0, OneTag: 1, OnePrefix:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What there is of what rules name: peers and virtual IPs by id, names of tags by id, and the tags
-    that have members."""
+    """What there is of what rules name: peers, active user devices and virtual IPs by id, names of tags
+    by id, and the tags that have members. `revoked` are devices that are no more."""
 
     peers: Collection[str]
     virtual_ips: Collection[str]
     tags: Mapping[str, str]
     peopled: Collection[str]
+    revoked: Collection[str] = ()
 
 
 def answer_one(context: Context, network: Network, rule: RuleIntent) -> dict[str, object]:
@@ -146,6 +148,8 @@ def _destination(destination: Destination | None) -> str | None:
 
 def _matches_nothing(rule: RuleIntent, names: _Names) -> str | None:
     match rule.selector:
+        case OnePeer(peer_id=id_) if id_ in names.revoked:
+            return f"user device {id_} was revoked"
         case OnePeer(peer_id=id_) if id_ not in names.peers:
             return f"peer {id_} was detached from the network"
         case OneTag(tag_id=id_) if id_ not in names.peopled:
@@ -165,9 +169,12 @@ def _named_by(context: Context, rule: RuleIntent) -> _Names:
     virtual_ips: set[str] = set()
     tags: dict[str, str] = {}
     peopled: set[str] = set()
+    revoked: set[str] = set()
     match rule.selector:
         case OnePeer(peer_id=id_) if session.get(Peer, id_) is not None:
             peers.add(id_)
+        case OnePeer(peer_id=id_) if (device := session.get(UserDevice, id_)) is not None:
+            (revoked if device.revoked_at else peers).add(id_)
         case OneTag(tag_id=id_) if (row := session.get(FirewallTagRow, id_)) is not None:
             tags[id_] = row.name
             if has_members(context, id_):
@@ -179,7 +186,7 @@ def _named_by(context: Context, rule: RuleIntent) -> _Names:
             virtual_ips.add(id_)
         case _:
             pass
-    return _Names(peers, virtual_ips, tags, peopled)
+    return _Names(peers, virtual_ips, tags, peopled, revoked)
 
 
 def _all_names(context: Context, network: Network) -> _Names:
@@ -187,8 +194,14 @@ def _all_names(context: Context, network: Network) -> _Names:
     rows = session.scalars(select(FirewallTagRow).where(FirewallTagRow.network_id == network.id))
     tags = {row.id: row.name for row in rows}
     members = (FirewallTagPeerRow.tag_id, FirewallTagPrefixRow.tag_id)
+    devices = session.execute(
+        select(UserDevice.id, UserDevice.revoked_at).where(UserDevice.network_id == network.id)
+    ).all()
     return _Names(
-        peers=set(session.scalars(select(Peer.id).where(Peer.network_id == network.id))),
+        peers={
+            *session.scalars(select(Peer.id).where(Peer.network_id == network.id)),
+            *(id_ for id_, revoked_at in devices if revoked_at is None),
+        },
         virtual_ips=set(
             session.scalars(select(VirtualIp.id).where(VirtualIp.network_id == network.id))
         ),
@@ -198,4 +211,5 @@ def _all_names(context: Context, network: Network) -> _Names:
             for column in members
             for tag in session.scalars(select(column).where(column.in_(tags)).distinct())
         },
+        revoked={id_ for id_, revoked_at in devices if revoked_at is not None},
     )

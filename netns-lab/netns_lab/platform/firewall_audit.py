@@ -19,7 +19,7 @@ from netns_lab.platform.filter_rows import rule_intent
 from netns_lab.platform.firewall_answers import answer_some
 from netns_lab.platform.phase1_networks import NetworkReference
 from netns_lab.platform.policy_audit import Place, audit
-from netns_lab.platform.registry import Action, action
+from netns_lab.platform.registry import Action, Effect, action
 from netns_lab.platform.route_policy_answers import (
     answer_finding,
     matches_nothing,
@@ -76,6 +76,8 @@ def _route_policies(context: Context, network: Network) -> Answer:
     }
 
 
-ACTIONS: Final[tuple[Action, ...]] = (
-    action("system_sdwan_route_policy_audit", NetworkReference, route_policy_audit),
+AUDIT: Final = action(
+    "system_sdwan_route_policy_audit", NetworkReference, route_policy_audit, effect=Effect.READ
 )
+
+ACTIONS: Final[tuple[Action, ...]] = (AUDIT,)

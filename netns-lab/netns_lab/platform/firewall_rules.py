@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from netns_lab.platform import prefixes
 from netns_lab.platform.context import Context
+from netns_lab.platform.device_tables import UserDevice
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.filter_intent import (
     Destination,
@@ -66,6 +67,9 @@ def selector(context: Context, network: Network, given: SelectorArguments) -> Se
             rule = "is required" if value is None else "must be left out"
             raise ActionError(f"selector.{member}", f"{rule} with kind {given.kind!r}")
     if given.peer_id is not None:
+        device = context.session.get(UserDevice, given.peer_id)
+        if device is not None and device.network_id == network.id and device.revoked_at is None:
+            return OnePeer(device.id)
         peer = context.peer(given.peer_id, "selector.peer_id")
         if peer.network_id != network.id:
             raise ActionError(

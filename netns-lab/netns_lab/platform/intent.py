@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from netns_lab.platform.device_intent import DeviceIntent
+from netns_lab.platform.federation_intent import FederationIntent
 from netns_lab.platform.filter_intent import NO_FILTER, FilterIntent
+from netns_lab.platform.pod_intent import PodNode
 from netns_lab.platform.policy_intent import RoutePolicyIntent
 from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER, NO_ROUTING, PeerRouting
 from netns_lab.platform.virtual_ip_intent import VirtualIpIntent
@@ -127,3 +130,6 @@ class NetworkIntent:
     as_number: int = DEFAULT_AS_NUMBER
     virtual_ips: tuple[VirtualIpIntent, ...] = ()
     policies: tuple[RoutePolicyIntent, ...] = ()
+    devices: tuple[DeviceIntent, ...] = ()
+    pods: tuple[PodNode, ...] = ()
+    federations: tuple[FederationIntent, ...] = ()

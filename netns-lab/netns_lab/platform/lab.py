@@ -18,7 +18,7 @@ from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.enrolment import DEFAULT_TOKEN_SECONDS, make_token
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.phase1_networks import Name, NoArguments
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.revisions import each_resource, key_of
 from netns_lab.platform.tables import Certificate, NodeInstance
 from powernode.sdwan.v1 import agent_service_pb2, desired_state_pb2
@@ -146,7 +146,7 @@ def events(context: Context, arguments: ListEvents) -> Answer:
     return {
         "events": [
             event
-            for event in context.services.events()
+            for event in context.services.events(context.account_id)
             if isinstance(at := event["at"], float) and at > arguments.since
         ]
     }
@@ -184,11 +184,16 @@ def _parsed(field: str, raw: Mapping[str, object], message: M) -> M:
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    action("lab_ping", NoArguments, ping),
+    action("lab_ping", NoArguments, ping, effect=Effect.READ),
     action("lab_create_node_instance", CreateNodeInstance, create_node_instance),
-    action("lab_list_node_instances", NoArguments, list_node_instances),
-    action("lab_node_reports", NodeReference, node_reports),
-    action("lab_events", ListEvents, events),
+    action("lab_list_node_instances", NoArguments, list_node_instances, effect=Effect.READ),
+    action("lab_node_reports", NodeReference, node_reports, effect=Effect.READ),
+    action("lab_events", ListEvents, events, effect=Effect.READ),
     action("lab_push_raw", PushRaw, push_raw),
-    action("lab_set_certificate_lifetime", CertificateLifetime, set_certificate_lifetime),
+    action(
+        "lab_set_certificate_lifetime",
+        CertificateLifetime,
+        set_certificate_lifetime,
+        idempotent=True,
+    ),
 )

@@ -16,6 +16,7 @@ from sqlalchemy import or_, select
 from netns_lab.platform import prefixes
 from netns_lab.platform.context import Context
 from netns_lab.platform.errors import ActionError
+from netns_lab.platform.federation_rows import reserved
 from netns_lab.platform.prefixes import Prefix
 from netns_lab.platform.queries import endpoint_of
 from netns_lab.platform.reachability import split_endpoint
@@ -67,6 +68,7 @@ def _taken(context: Context, of_peer: str) -> Iterator[tuple[Prefix, str]]:
     yield from prefixes.pod_subnets(*scope)
     yield from prefixes.lan_subnets(*scope, except_peer=of_peer)
     yield from prefixes.virtual_ips(*scope)
+    yield from reserved(*scope)
     for own in sorted(context.services.addresses(), key=str):
         yield host(own), f"the platform's own address {own}"
     yield from _endpoints(context)

@@ -8,8 +8,7 @@ costs no query. Nodes whose report stream is down have no say: old news is not e
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,8 +18,10 @@ from sqlalchemy import select
 from netns_lab.platform import hubs
 from netns_lab.platform.context import Observation
 from netns_lab.platform.database import Sessions
+from netns_lab.platform.event_log import EventLog
 from netns_lab.platform.intent import KeySource, NetworkIntent, PeerIntent, Role, Standing
 from netns_lab.platform.keys import is_public_key
+from netns_lab.platform.pod_reports import PodReports
 from netns_lab.platform.problems import Remembered
 from netns_lab.platform.publisher import Publisher
 from netns_lab.platform.reachability import Address, detect
@@ -37,7 +38,6 @@ from powernode.sdwan.v1 import status_pb2
 log = structlog.get_logger()
 
 Clock = Callable[[], float]
-KEPT_EVENTS: Final = 10_000
 _LIVENESS: Final = {
     status_pb2.LIVENESS_ALIVE: hubs.Seen.ALIVE,
     status_pb2.LIVENESS_DEAD: hubs.Seen.DEAD,
@@ -52,15 +52,18 @@ class Observer:
     publisher: Publisher
     clock: Clock
     observations: dict[str, Observation] = field(default_factory=dict)
-    events: deque[dict[str, object]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+    _log: EventLog = field(init=False)
     _memories: dict[str, hubs.HubMemory] = field(default_factory=dict)
     _trials: Trials = field(init=False)
     _rotations: Rotations = field(init=False)
     _sensor: Sensor = field(init=False)
     _virtual_ips: VirtualIpSensor = field(init=False)
     _moves: VirtualIpMoves = field(init=False)
+    pods: PodReports = field(init=False)
 
     def __post_init__(self) -> None:
+        self._log = EventLog(self.sessions)
+        self.pods = PodReports(self.sessions, self.clock, self.event)
         self._trials = Trials(self.sessions, self.clock, self.observations, self.event)
         self._rotations = Rotations(
             self.sessions, self.publisher, self.clock, self.observation, self.event
@@ -80,8 +83,13 @@ class Observer:
 
     def event(self, name: str, /, **details: object) -> None:
         """Records what happened, and logs it."""
-        self.events.append({"at": self.clock(), "event": name, **details})
+        self._log.record(self.clock(), name, details)
         log.info(name, **details)
+
+    @property
+    def events(self) -> Sequence[dict[str, object]]:
+        """What happened, oldest first."""
+        return self._log.events
 
     def observation(self, node_id: str) -> Observation:
         """What is known of a node."""
@@ -108,6 +116,9 @@ class Observer:
             touched = self._learn(node_id, seen.report, source)
             if touched:
                 self.publisher.publish(touched)
+        says_pods = report.full or report.HasField("flannel")
+        if says_pods and (touched := self.pods.take(node_id, seen.report)):
+            self.publisher.publish(touched)
         if report.full:
             self._write_down(node_id, seen)
         self.consider(self.publisher.networks_of(node_id))

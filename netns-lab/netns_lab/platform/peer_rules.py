@@ -13,7 +13,9 @@ from sqlalchemy import select
 
 from netns_lab.platform import allocation, keys, prefixes
 from netns_lab.platform.context import Context
+from netns_lab.platform.device_rows import kept_addresses, kept_ipv4
 from netns_lab.platform.errors import ActionError
+from netns_lab.platform.federation_rows import reserved
 from netns_lab.platform.intent import KeySource
 from netns_lab.platform.reachability import split_endpoint
 from netns_lab.platform.tables import (
@@ -34,6 +36,8 @@ def host_address(context: Context, network: Network) -> str:
         select(VirtualIp.address).where(VirtualIp.network_id == network.id)
     )
     taken.update(_number(AF_INET6, address) for address in virtual)
+    kept = kept_addresses(context.session, network.id, context.now)
+    taken.update(_number(AF_INET6, address) for address in kept)
     address = allocation.next_host_address(IPv6Network(network.prefix), taken)
     if address is None:
         raise ActionError("network_id", f"must have a free address; {network.prefix} is full")
@@ -48,6 +52,8 @@ def host_ipv4(context: Context, network: Network) -> str:
         select(Peer.host_ipv4).where(Peer.network_id == network.id, Peer.host_ipv4 != "")
     )
     taken = {_number(AF_INET, address) for address in held}
+    kept = kept_ipv4(context.session, network.id, context.now)
+    taken.update(_number(AF_INET, address) for address in kept)
     address = allocation.next_host_ipv4(IPv4Network(network.overlay_ipv4_prefix), taken)
     if address is None:
         raise ActionError(
@@ -65,7 +71,8 @@ def check_endpoint(context: Context, text: str | None) -> int | None:
     """The port of an operator's endpoint, None: it names none. Raises `ActionError`.
 
     Agents refuse an address that no other host can send to, and with it the whole revision; one inside
-    an overlay, or a LAN behind a tunnel, would have the packets that carry a tunnel go through one.
+    an overlay, or a LAN or pods behind a tunnel, would have the packets that carry a tunnel go through
+    one.
     """
     if text is None:
         return None
@@ -85,7 +92,12 @@ def check_endpoint(context: Context, text: str | None) -> int | None:
             f" multicast, reserved or IPv4-mapped), got {address}",
         )
     scope = (context.session, context.account_id)
-    inside = chain(prefixes.overlays(*scope), prefixes.lan_subnets(*scope))
+    inside = chain(
+        prefixes.overlays(*scope),
+        prefixes.lan_subnets(*scope),
+        prefixes.pod_subnets(*scope),
+        reserved(*scope),
+    )
     prefixes.refuse_overlap("endpoint_address", prefix, inside)
     return port
 

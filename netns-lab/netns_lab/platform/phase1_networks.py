@@ -1,14 +1,13 @@
 """Runbook, phase 1: overlay networks.
 
 `system_sdwan_create_network`, `system_sdwan_list_networks`, `system_sdwan_get_network`,
-`system_sdwan_delete_network`. Every rule is checked before the row is made; the prefix is allocated
-from the account's pool when none is given.
+`system_sdwan_update_network`, `system_sdwan_delete_network`. Every rule is checked before the row is
+made; the prefix is allocated from the account's pool when none is given.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
 from typing import Annotated, Final, Literal
@@ -17,16 +16,17 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import select
 
 from netns_lab.platform import allocation, prefixes
+from netns_lab.platform.cluster_rows import clusters_on
 from netns_lab.platform.context import Answer, Context
+from netns_lab.platform.device_rows import active_devices
 from netns_lab.platform.errors import ActionError
+from netns_lab.platform.federation_rules import leave
 from netns_lab.platform.intent import Topology
-from netns_lab.platform.prefixes import Prefix
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.peer_rules import host_ipv4
+from netns_lab.platform.pod_rules import everything, overlay_ipv4, overlay_ipv4_for, pod_subnet
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.tables import Account, Network
 from netns_lab.platform.underlay import underlay
-
-MAX_POD_LENGTH: Final = {4: 24, 6: 64}
-"""By IP version: what each node gets of it (Kubernetes, node-cidr-mask-size-ipv4 and -ipv6)."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[ -~]+$")]
 """Printable ASCII: names end up in logs, tables and link aliases."""
@@ -56,6 +56,14 @@ class DeleteNetwork(NetworkReference):
     force: bool = False
 
 
+class UpdateNetwork(NetworkReference):
+    """Beyond the runbook, which only says that the field may be set later. What is left out stays."""
+
+    pod_subnet_prefix: str | None = None
+    overlay_ipv4_prefix: str | None = None
+    description: Annotated[str, Field(max_length=1000)] | None = None
+
+
 class NoArguments(Arguments):
     """Takes nothing."""
 
@@ -68,8 +76,10 @@ def create_network(context: Context, arguments: CreateNetwork) -> Answer:
     if any(network.name == arguments.name for network in taken):
         raise ActionError("name", f"must be unique in the account; {arguments.name!r} exists")
     prefix = _overlay_prefix(context, arguments.prefix)
-    ipv4 = _overlay_ipv4(context, arguments.overlay_ipv4_prefix)
-    pods = _pod_subnet(context, arguments.pod_subnet_prefix, prefix, ipv4)
+    wanted_ipv4, wanted_pods = arguments.overlay_ipv4_prefix, arguments.pod_subnet_prefix
+    ipv4 = overlay_ipv4(context, wanted_ipv4) if wanted_ipv4 is not None else None
+    pods = pod_subnet(context, wanted_pods, prefix, ipv4) if wanted_pods is not None else None
+    ipv4 = ipv4 or overlay_ipv4_for(context, pods)
     handle = allocation.handle_for(arguments.name, (network.handle for network in taken))
     if handle is None:
         raise ActionError("name", "must leave a free handle of 6 characters; there is none")
@@ -109,13 +119,86 @@ def get_network(context: Context, arguments: NetworkReference) -> Answer:
     return {"network": describe(context.network(arguments.network_id))}
 
 
+def update_network(context: Context, arguments: UpdateNetwork) -> Answer:
+    """Changes a network: its description, its pods' prefix, and the IPv4 overlay that they need."""
+    network = context.network(arguments.network_id)
+    given = arguments.model_fields_set - {"network_id"}
+    if not given:
+        raise ActionError(
+            "arguments",
+            "must name what to change: pod_subnet_prefix, overlay_ipv4_prefix, description",
+        )
+    if "overlay_ipv4_prefix" in given:
+        _set_overlay_ipv4(context, network, arguments.overlay_ipv4_prefix)
+    if "pod_subnet_prefix" in given:
+        _set_pod_subnet(context, network, arguments.pod_subnet_prefix)
+    if arguments.description is not None:
+        network.description = arguments.description
+    context.session.flush()
+    context.touch(network.id)
+    context.event("network.updated", network_id=network.id, changed=sorted(given))
+    return {"network": describe(network)}
+
+
+def _set_overlay_ipv4(context: Context, network: Network, wanted: str | None) -> None:
+    field = "overlay_ipv4_prefix"
+    if (wanted or "") == network.overlay_ipv4_prefix:
+        return
+    if network.overlay_ipv4_prefix or wanted is None:
+        raise ActionError(
+            field, f"must stay {network.overlay_ipv4_prefix}: peers have addresses in it"
+        )
+    prefix = overlay_ipv4(context, wanted)
+    _give_ipv4(context, network, prefix)
+
+
+def _set_pod_subnet(context: Context, network: Network, wanted: str | None) -> None:
+    """The first time, also under clusters that are there already; never another one under them."""
+    field, known = "pod_subnet_prefix", network.pod_subnet_prefix
+    if (wanted or "") == known:
+        return
+    clusters = clusters_on(context.session, network.id)
+    if known and clusters:
+        raise ActionError(
+            field,
+            f"must stay {known} while a cluster references the network (k3s keeps its pods' prefix"
+            f" for good); {clusters[0].name} does, got {wanted!r}",
+        )
+    network.pod_subnet_prefix = ""
+    context.session.flush()
+    if wanted is None:
+        return
+    own_ipv4 = IPv4Network(network.overlay_ipv4_prefix) if network.overlay_ipv4_prefix else None
+    pods = pod_subnet(context, wanted, IPv6Network(network.prefix), own_ipv4)
+    if own_ipv4 is None and (allocated := overlay_ipv4_for(context, pods)) is not None:
+        _give_ipv4(context, network, allocated)
+    network.pod_subnet_prefix = str(pods)
+
+
+def _give_ipv4(context: Context, network: Network, prefix: IPv4Network) -> None:
+    """Makes it the network's IPv4 overlay, with an address for each peer."""
+    network.overlay_ipv4_prefix = str(prefix)
+    context.session.flush()
+    for peer in network.peers:
+        peer.host_ipv4 = host_ipv4(context, network)
+        context.session.flush()
+        context.touch(network.id, peer.id)
+
+
 def delete_network(context: Context, arguments: DeleteNetwork) -> Answer:
-    """Deletes a network; with peers on it only with `force`."""
+    """Deletes a network; with peers or user devices on it only with `force`."""
     network = context.network(arguments.network_id)
     if network.peers and not arguments.force:
         raise ActionError(
             "force", f"must be true: {len(network.peers)} peers are attached to {network.name}"
         )
+    if (devices := active_devices(context.session, network.id)) and not arguments.force:
+        raise ActionError(
+            "force", f"must be true: {devices} user devices are active on {network.name}"
+        )
+    if (clusters := clusters_on(context.session, network.id)) and not arguments.force:
+        raise ActionError("force", f"must be true: pods of k3s cluster {clusters[0].name} use it")
+    leave(context, network, arguments.force)
     context.session.delete(network)
     context.touch(network.id)
     context.event("network.deleted", network_id=network.id, name=network.name)
@@ -144,13 +227,13 @@ def describe(network: Network) -> dict[str, object]:
 def _overlay_prefix(context: Context, text: str | None) -> IPv6Network:
     if text is not None:
         prefix = prefixes.parse_overlay("prefix", text)
-        prefixes.refuse_overlap("prefix", prefix, chain(underlay(context), _everything(context)))
+        prefixes.refuse_overlap("prefix", prefix, chain(underlay(context), everything(context)))
         return prefix
     account = context.session.get_one(Account, context.account_id)
     pool = IPv6Network(account.ula_pool)
     taken = [
         other
-        for other, _ in chain(underlay(context), _everything(context))
+        for other, _ in chain(underlay(context), everything(context))
         if isinstance(other, IPv6Network)
     ]
     allocated = allocation.next_network_prefix(pool, taken)
@@ -159,51 +242,16 @@ def _overlay_prefix(context: Context, text: str | None) -> IPv6Network:
     return allocated
 
 
-def _overlay_ipv4(context: Context, text: str | None) -> IPv4Network | None:
-    if text is None:
-        return None
-    field = "overlay_ipv4_prefix"
-    prefix = prefixes.parse(field, text)
-    if not isinstance(prefix, IPv4Network) or not 8 <= prefix.prefixlen <= 29:
-        raise ActionError(field, f"must be an IPv4 prefix from /8 to /29, got {text!r}")
-    prefixes.refuse_overlap(field, prefix, chain(underlay(context), _everything(context)))
-    return prefix
-
-
-def _pod_subnet(
-    context: Context, text: str | None, own: IPv6Network, own_ipv4: IPv4Network | None
-) -> Prefix | None:
-    if text is None:
-        return None
-    field = "pod_subnet_prefix"
-    prefix = prefixes.parse(field, text)
-    mine: list[tuple[Prefix, str]] = [(own, f"the network's own prefix {own}")]
-    if own_ipv4 is not None:
-        mine.append((own_ipv4, f"the network's own overlay_ipv4_prefix {own_ipv4}"))
-    prefixes.refuse_overlap(field, prefix, chain(mine, _everything(context)))
-    longest = MAX_POD_LENGTH[prefix.version]
-    if prefix.prefixlen > longest:
-        raise ActionError(
-            field,
-            f"must be /{longest} or shorter: each node takes a /{longest} of it, got {text!r}",
-        )
-    return prefix
-
-
-def _everything(context: Context) -> Iterator[tuple[Prefix, str]]:
-    """All prefixes of the account that something new may collide with."""
-    scope = (context.session, context.account_id)
-    return chain(
-        prefixes.overlays(*scope),
-        prefixes.pod_subnets(*scope),
-        prefixes.lan_subnets(*scope),
-        prefixes.virtual_ips(*scope),
-    )
-
-
 ACTIONS: Final[tuple[Action, ...]] = (
     action("system_sdwan_create_network", CreateNetwork, create_network),
-    action("system_sdwan_list_networks", NoArguments, list_networks),
-    action("system_sdwan_get_network", NetworkReference, get_network),
-    action("system_sdwan_delete_network", DeleteNetwork, delete_network),
+    action("system_sdwan_list_networks", NoArguments, list_networks, effect=Effect.READ),
+    action("system_sdwan_get_network", NetworkReference, get_network, effect=Effect.READ),
+    action("system_sdwan_update_network", UpdateNetwork, update_network, idempotent=True),
+    action(
+        "system_sdwan_delete_network",
+        DeleteNetwork,
+        delete_network,
+        effect=Effect.DESTRUCTIVE,
+        idempotent=True,
+    ),
 )

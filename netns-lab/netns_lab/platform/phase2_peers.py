@@ -29,7 +29,7 @@ from netns_lab.platform.peer_rules import (
 )
 from netns_lab.platform.phase1_networks import NetworkReference
 from netns_lab.platform.phase3_failover import leave_virtual_ips
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.routing_rows import number_router
 from netns_lab.platform.tables import Peer
 
@@ -152,7 +152,13 @@ def detach_peer(context: Context, arguments: PeerReference) -> Answer:
 
 ACTIONS: Final[tuple[Action, ...]] = (
     action("system_sdwan_attach_peer", AttachPeer, attach_peer),
-    action("system_sdwan_list_peers", NetworkReference, list_peers),
-    action("system_sdwan_update_peer", UpdatePeer, update_peer),
-    action("system_sdwan_detach_peer", PeerReference, detach_peer),
+    action("system_sdwan_list_peers", NetworkReference, list_peers, effect=Effect.READ),
+    action("system_sdwan_update_peer", UpdatePeer, update_peer, idempotent=True),
+    action(
+        "system_sdwan_detach_peer",
+        PeerReference,
+        detach_peer,
+        effect=Effect.DESTRUCTIVE,
+        idempotent=True,
+    ),
 )

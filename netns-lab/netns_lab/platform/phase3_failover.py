@@ -15,7 +15,7 @@ from typing import Final
 from netns_lab.platform import approvals
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.tables import Network, Peer, VirtualIp
 from netns_lab.platform.virtual_ip_answers import Sight, candidates, look
 from netns_lab.platform.virtual_ip_move_rows import begin, blocks, describe_move, unfinished
@@ -220,6 +220,11 @@ FAILOVER: Final = action("sdwan_vip_failover", FailoverVirtualIp, failover_virtu
 VIP_FAILOVER: Final = action(SKILL, FailoverVirtualIp, vip_failover)
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    action("system_sdwan_failover_virtual_ip", FailoverVirtualIp, failover_virtual_ip),
+    action(
+        "system_sdwan_failover_virtual_ip",
+        FailoverVirtualIp,
+        failover_virtual_ip,
+        effect=Effect.DESTRUCTIVE,
+    ),
     VIP_FAILOVER,
 )

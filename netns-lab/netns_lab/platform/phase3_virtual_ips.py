@@ -20,7 +20,7 @@ from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.phase1_networks import Name, NetworkReference
 from netns_lab.platform.phase3_failover import move_to, refuse_while_moving
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.tables import Network, Peer, VirtualIp
 from netns_lab.platform.virtual_ip_answers import answer, describe, look
 from netns_lab.platform.virtual_ip_rows import assignments, put_in_order, raise_holder
@@ -219,8 +219,14 @@ def _settle(context: Context, row: VirtualIp) -> None:
 
 ACTIONS: Final[tuple[Action, ...]] = (
     action("system_sdwan_create_virtual_ip", CreateVirtualIp, create_virtual_ip),
-    action("system_sdwan_list_virtual_ips", NetworkReference, list_virtual_ips),
-    action("system_sdwan_get_virtual_ip", VirtualIpReference, get_virtual_ip),
-    action("system_sdwan_update_virtual_ip", UpdateVirtualIp, update_virtual_ip),
-    action("system_sdwan_delete_virtual_ip", VirtualIpReference, delete_virtual_ip),
+    action("system_sdwan_list_virtual_ips", NetworkReference, list_virtual_ips, effect=Effect.READ),
+    action("system_sdwan_get_virtual_ip", VirtualIpReference, get_virtual_ip, effect=Effect.READ),
+    action("system_sdwan_update_virtual_ip", UpdateVirtualIp, update_virtual_ip, idempotent=True),
+    action(
+        "system_sdwan_delete_virtual_ip",
+        VirtualIpReference,
+        delete_virtual_ip,
+        effect=Effect.DESTRUCTIVE,
+        idempotent=True,
+    ),
 )

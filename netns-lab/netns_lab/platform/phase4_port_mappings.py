@@ -23,7 +23,7 @@ from netns_lab.platform.filter_reports import Speaker, iso, mapping_on, speakers
 from netns_lab.platform.phase1_networks import NetworkReference
 from netns_lab.platform.queries import endpoint_of, is_public
 from netns_lab.platform.reachability import Address, split_endpoint
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.tables import Network, Peer, PortMappingRow, VirtualIp
 from powernode.sdwan.v1 import status_pb2
 
@@ -261,6 +261,14 @@ def _hub_says(hub: Speaker | None, row: PortMappingRow) -> dict[str, object] | N
 
 ACTIONS: Final[tuple[Action, ...]] = (
     action("system_sdwan_create_port_mapping", CreatePortMapping, create_port_mapping),
-    action("system_sdwan_list_port_mappings", NetworkReference, list_port_mappings),
-    action("system_sdwan_delete_port_mapping", MappingReference, delete_port_mapping),
+    action(
+        "system_sdwan_list_port_mappings", NetworkReference, list_port_mappings, effect=Effect.READ
+    ),
+    action(
+        "system_sdwan_delete_port_mapping",
+        MappingReference,
+        delete_port_mapping,
+        effect=Effect.DESTRUCTIVE,
+        idempotent=True,
+    ),
 )

@@ -39,7 +39,7 @@ from netns_lab.platform.firewall_rules import (
 )
 from netns_lab.platform.firewall_tags import drop_unneeded
 from netns_lab.platform.phase1_networks import NetworkReference
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.tables import FirewallPolicyRow, FirewallRuleRow, Network
 
 
@@ -217,8 +217,26 @@ def _let_go(context: Context, before: RuleIntent) -> None:
 
 ACTIONS: Final[tuple[Action, ...]] = (
     action("system_sdwan_create_firewall_rule", CreateFirewallRule, create_firewall_rule),
-    action("system_sdwan_list_firewall_rules", NetworkReference, list_firewall_rules),
-    action("system_sdwan_update_firewall_rule", UpdateFirewallRule, update_firewall_rule),
-    action("system_sdwan_delete_firewall_rule", RuleReference, delete_firewall_rule),
-    action("system_sdwan_set_firewall_policy", SetFirewallPolicy, set_firewall_policy),
+    action(
+        "system_sdwan_list_firewall_rules",
+        NetworkReference,
+        list_firewall_rules,
+        effect=Effect.READ,
+    ),
+    action(
+        "system_sdwan_update_firewall_rule",
+        UpdateFirewallRule,
+        update_firewall_rule,
+        idempotent=True,
+    ),
+    action(
+        "system_sdwan_delete_firewall_rule",
+        RuleReference,
+        delete_firewall_rule,
+        effect=Effect.DESTRUCTIVE,
+        idempotent=True,
+    ),
+    action(
+        "system_sdwan_set_firewall_policy", SetFirewallPolicy, set_firewall_policy, idempotent=True
+    ),
 )

@@ -22,7 +22,7 @@ from netns_lab.platform.filter_reports import firewall_on, speakers
 from netns_lab.platform.firewall_tags import check_size, drop_unneeded, tag_named, tags_of
 from netns_lab.platform.peer_answers import describe
 from netns_lab.platform.phase1_networks import Name, NetworkReference
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.tables import (
     FirewallRuleRow,
     FirewallTagPeerRow,
@@ -234,7 +234,9 @@ def _described_members(context: Context, tag: FirewallTagRow) -> dict[str, objec
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    action("system_sdwan_update_peer_tags", UpdatePeerTags, update_peer_tags),
-    action("system_sdwan_update_tag_members", UpdateTagMembers, update_tag_members),
-    action("system_sdwan_list_tags", NetworkReference, list_tags),
+    action("system_sdwan_update_peer_tags", UpdatePeerTags, update_peer_tags, idempotent=True),
+    action(
+        "system_sdwan_update_tag_members", UpdateTagMembers, update_tag_members, idempotent=True
+    ),
+    action("system_sdwan_list_tags", NetworkReference, list_tags, effect=Effect.READ),
 )

@@ -24,7 +24,7 @@ from netns_lab.platform.filter_reports import routing_on, speakers
 from netns_lab.platform.firewall_rules import Priority
 from netns_lab.platform.phase1_networks import Name
 from netns_lab.platform.policy_intent import PolicyDirection, RoutePolicyIntent
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.route_policy_answers import answer_all, answer_one
 from netns_lab.platform.route_policy_rows import policies_on, policy_intent, put_policy
 from netns_lab.platform.route_policy_rules import DirectionName, Statements
@@ -191,8 +191,21 @@ def _changed(context: Context, policy: RoutePolicyIntent, what: str, **details: 
 
 ACTIONS: Final[tuple[Action, ...]] = (
     action("system_sdwan_create_route_policy", CreateRoutePolicy, create_route_policy),
-    action("system_sdwan_list_route_policies", ListRoutePolicies, list_route_policies),
-    action("system_sdwan_get_route_policy", PolicyReference, get_route_policy),
-    action("system_sdwan_update_route_policy", UpdateRoutePolicy, update_route_policy),
-    action("system_sdwan_delete_route_policy", PolicyReference, delete_route_policy),
+    action(
+        "system_sdwan_list_route_policies",
+        ListRoutePolicies,
+        list_route_policies,
+        effect=Effect.READ,
+    ),
+    action("system_sdwan_get_route_policy", PolicyReference, get_route_policy, effect=Effect.READ),
+    action(
+        "system_sdwan_update_route_policy", UpdateRoutePolicy, update_route_policy, idempotent=True
+    ),
+    action(
+        "system_sdwan_delete_route_policy",
+        PolicyReference,
+        delete_route_policy,
+        effect=Effect.DESTRUCTIVE,
+        idempotent=True,
+    ),
 )

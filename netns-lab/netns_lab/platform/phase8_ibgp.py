@@ -14,7 +14,7 @@ from netns_lab.platform.bgp_diagnosis import diagnose
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.phase1_networks import NetworkReference
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.routing_intent import (
     DEFAULT_AS_NUMBER,
     MAX_AS_NUMBER,
@@ -82,11 +82,16 @@ def remediate_session(context: Context, arguments: RemediateSession) -> Answer:
 
 
 BGP_SESSION_REMEDIATE: Final = action(
-    "sdwan_bgp_session_remediate", RemediateSession, remediate_session
+    "sdwan_bgp_session_remediate", RemediateSession, remediate_session, effect=Effect.READ
 )
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    action("system_sdwan_update_account_as_number", UpdateAsNumber, update_account_as_number),
-    action("system_sdwan_get_bgp_sessions", NetworkReference, get_bgp_sessions),
+    action(
+        "system_sdwan_update_account_as_number",
+        UpdateAsNumber,
+        update_account_as_number,
+        idempotent=True,
+    ),
+    action("system_sdwan_get_bgp_sessions", NetworkReference, get_bgp_sessions, effect=Effect.READ),
     BGP_SESSION_REMEDIATE,
 )

@@ -63,5 +63,10 @@ def _describe(peer: Peer, row: LanSubnet) -> dict[str, object]:
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
-    action("system_sdwan_update_peer_lan_subnets", UpdateLanSubnets, update_peer_lan_subnets),
+    action(
+        "system_sdwan_update_peer_lan_subnets",
+        UpdateLanSubnets,
+        update_peer_lan_subnets,
+        idempotent=True,
+    ),
 )

@@ -65,6 +65,11 @@ def overlap(one: Prefix, two: Prefix) -> bool:
     return one.version == two.version and one.overlaps(two)
 
 
+def covers(outer: Prefix, inner: Prefix) -> bool:
+    """Whether all of `inner` is in `outer`."""
+    return outer.prefixlen <= inner.prefixlen and overlap(outer, inner)
+
+
 def overlays(session: Session, account_id: str) -> Iterator[tuple[Prefix, str]]:
     """Overlay prefixes of all networks of the account, each with what it is."""
     for network in session.scalars(select(Network).where(Network.account_id == account_id)):

@@ -15,8 +15,11 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from netns_lab.platform.cluster_rows import pod_nodes
 from netns_lab.platform.compile import Compiled, compile_network
 from netns_lab.platform.database import Sessions
+from netns_lab.platform.device_rows import device_intents
+from netns_lab.platform.federation_rows import federation_intents
 from netns_lab.platform.feeds import NodeFeed
 from netns_lab.platform.filter_intent import Touched
 from netns_lab.platform.filter_rows import HeldFilter
@@ -109,6 +112,9 @@ class Publisher:
                 peers = {peer for network, peer in touched if network == network_id and peer}
                 parts = [each for each in filters if each.network_id == network_id]
                 affected |= self._recompile(session, network_id, peers, parts)
+            for network_id in self._federated_with(networks_touched):
+                if self._federations_differ(session, network_id):
+                    affected |= self._recompile(session, network_id, (), ())
             steps = self._advance(session, affected)
         answering, starting, calling = [], [], []
         for node_id, following, delta in steps:
@@ -205,6 +211,9 @@ class Publisher:
             wanted,
             virtual_ip_intents(session, network_id),
             policies_on(session, network, () if before is None else before.network.policies),
+            federations=federation_intents(session, network, self._peers_of),
+            devices=device_intents(session, network_id),
+            pods=pod_nodes(session, network_id),
         )
         if self.intents.get(network_id) == intent:
             return set()
@@ -216,6 +225,26 @@ class Publisher:
             for node_id in earlier.keys() | compiled.nodes.keys()
             if earlier.get(node_id) is not compiled.nodes.get(node_id)
         }
+
+    def _federated_with(self, networks: Collection[str]) -> set[str]:
+        """The networks of other accounts that know something of these, besides them."""
+        return {
+            federation.remote_network_id
+            for network_id in networks
+            if (intent := self.intents.get(network_id)) is not None
+            for federation in intent.federations
+        }
+
+    def _federations_differ(self, session: Session, network_id: str) -> bool:
+        """Whether a network knows something else now of those it is federated with."""
+        network, known = session.get(Network, network_id), self.intents.get(network_id)
+        return network is not None and (
+            known is None
+            or known.federations != federation_intents(session, network, self._peers_of)
+        )
+
+    def _peers_of(self, network_id: str) -> Iterable[PeerIntent]:
+        return self._peers.get(network_id, {}).values()
 
     def _advance(self, session: Session, affected: Collection[str]) -> list[_Step]:
         steps: list[_Step] = []

@@ -7,11 +7,13 @@ evidence allows it (`trials`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from netns_lab.platform.device_intent import DeviceIntent
+from netns_lab.platform.federation_intent import FederationIntent
 from netns_lab.platform.filter_intent import NO_FILTER, FilterIntent
 from netns_lab.platform.intent import (
     Keys,
@@ -23,6 +25,7 @@ from netns_lab.platform.intent import (
     Standing,
     Topology,
 )
+from netns_lab.platform.pod_intent import PodNode
 from netns_lab.platform.policy_intent import RoutePolicyIntent
 from netns_lab.platform.reachability import join_endpoint, split_endpoint
 from netns_lab.platform.routing_intent import DEFAULT_AS_NUMBER, PeerRouting, router_id_of
@@ -43,12 +46,11 @@ def network_intent(
     filter_: FilterIntent = NO_FILTER,
     virtual_ips: tuple[VirtualIpIntent, ...] = (),
     policies: tuple[RoutePolicyIntent, ...] = (),
+    federations: tuple[FederationIntent, ...] = (),
+    devices: tuple[DeviceIntent, ...] = (),
+    pods: tuple[PodNode, ...] = (),
 ) -> NetworkIntent:
     """The intent of a network. `peers` are all of its peers in their order."""
-    hubs = [peer.id for peer in peers if peer.role is Role.HUB]
-    if network.current_hub_id in hubs:
-        hubs.remove(network.current_hub_id)
-        hubs.insert(0, network.current_hub_id)
     return NetworkIntent(
         id=network.id,
         name=network.name,
@@ -58,13 +60,25 @@ def network_intent(
         pod_subnet_prefix=network.pod_subnet_prefix,
         topology=Topology(network.topology),
         peers=peers,
-        hub_order=tuple(hubs),
+        hub_order=hub_order(network, peers),
         filter=filter_,
         routing_mode=RoutingMode(network.routing_mode),
         as_number=network.account.as_number or DEFAULT_AS_NUMBER,
         virtual_ips=virtual_ips,
         policies=policies,
+        federations=federations,
+        devices=devices,
+        pods=pods,
     )
+
+
+def hub_order(network: Network, peers: Iterable[PeerIntent]) -> tuple[str, ...]:
+    """The ids of a network's hubs, the one in use first."""
+    hubs = [peer.id for peer in peers if peer.role is Role.HUB]
+    if network.current_hub_id in hubs:
+        hubs.remove(network.current_hub_id)
+        hubs.insert(0, network.current_hub_id)
+    return tuple(hubs)
 
 
 def peer_intent(peer: Peer) -> PeerIntent:

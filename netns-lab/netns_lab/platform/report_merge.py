@@ -53,6 +53,8 @@ def merge(before: pb.StatusReport | None, report: pb.StatusReport) -> pb.StatusR
     firewalls = _keyed(before.firewalls, report.firewalls, lambda item: item.network_id)
     del whole.firewalls[:]
     whole.firewalls.extend(firewalls)
+    if report.HasField("flannel"):
+        whole.flannel.CopyFrom(report.flannel)
     # These come whole when they change: an entry that left could not be told from one unchanged.
     if report.endpoint_candidates:
         del whole.endpoint_candidates[:]

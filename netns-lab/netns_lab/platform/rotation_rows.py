@@ -13,7 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from netns_lab.platform import keys
+from netns_lab.platform.federation_rows import federated_with
 from netns_lab.platform.intent import KeySource
+from netns_lab.platform.queries import is_public
 from netns_lab.platform.rotation import BLOCKING, IN_PROGRESS, RotationState
 from netns_lab.platform.tables import Peer, PeerKey, Rotation
 
@@ -24,6 +26,16 @@ def unfinished(session: Session, network_id: str = "") -> Sequence[Rotation]:
     if network_id:
         query = query.join(Peer).where(Peer.network_id == network_id)
     return session.scalars(query.order_by(Rotation.started_at, Rotation.id)).all()
+
+
+def ahead_of(session: Session, peer: Peer) -> list[Rotation]:
+    """What a rotation of this peer has to wait for: others of its network, and for a hub those of hubs
+    of federated networks, which it has sessions with as well."""
+    found = [*unfinished(session, peer.network_id)]
+    if is_public(peer):
+        for network_id in federated_with(session, peer.network):
+            found += [row for row in unfinished(session, network_id) if is_public(row.peer)]
+    return [row for row in found if RotationState(row.state) is not RotationState.STALLED]
 
 
 def holds_up(row: Rotation) -> bool:

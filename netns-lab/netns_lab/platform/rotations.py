@@ -7,15 +7,15 @@ at a time; the next in the queue begins when the one before is done, stalled, ab
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from netns_lab.platform import rotation
 from netns_lab.platform.context import Observation
 from netns_lab.platform.database import Sessions
-from netns_lab.platform.intent import NetworkIntent, PeerIntent
+from netns_lab.platform.intent import NetworkIntent, PeerIntent, Role
 from netns_lab.platform.publisher import Publisher
-from netns_lab.platform.queries import public_key_of
+from netns_lab.platform.queries import is_public, public_key_of
 from netns_lab.platform.rotation import RotationState
 from netns_lab.platform.rotation_rows import begin, enter, holds_up, unfinished
 from netns_lab.platform.tables import Rotation
@@ -55,15 +55,19 @@ class Rotations:
             rows = unfinished(session)
             self._may_run = bool(rows)
             busy = {row.peer.network_id for row in rows if holds_up(row)}
+            near = {id_ for row in rows if holds_up(row) for id_ in self._federated(row)}
             for row in rows:
                 network = self.publisher.intents.get(row.peer.network_id)
                 if network is None:
                     continue
                 if RotationState(row.state) is RotationState.QUEUED:
-                    moved = network.id not in busy
+                    moved = network.id not in busy and not (
+                        network.id in near and is_public(row.peer)
+                    )
                     if moved:
                         self._begin(row)
                         busy.add(network.id)
+                        near.update(self._federated(row))
                 else:
                     moved = self._step(row, network)
                 if moved:
@@ -78,8 +82,9 @@ class Rotations:
     def _step(self, row: Rotation, network: NetworkIntent) -> bool:
         if not row.needed:
             # Published just now: whatever a node is at, it has been told of this state of things.
+            peers = (*network.peers, *(peer for _, peer in self._remote_hubs(network)))
             row.needed = json.dumps(
-                {peer.node_id: self.publisher.revision(peer.node_id) for peer in network.peers}
+                {peer.node_id: self.publisher.revision(peer.node_id) for peer in peers}
             )
         move = rotation.step(RotationState(row.state), self._facts(row, network))
         if move is None:
@@ -110,6 +115,11 @@ class Rotations:
             for peer in network.peers
             if peer.id != subject.id and self.publisher.knows(network.id, peer.node_id, subject.id)
         ]
+        others += [
+            self._other(peer, subject.id, remote.id, new_key, needed.get(peer.node_id, 0))
+            for remote, peer in self._remote_hubs(network)
+            if self.publisher.knows(remote.id, peer.node_id, subject.id)
+        ]
         return rotation.Facts(
             in_state_for=self.clock() - max(row.entered_at, self._started_at),
             new_public_key=new_key,
@@ -117,6 +127,20 @@ class Rotations:
             subject_applied=self._applied(subject.node_id),
             others=tuple(others),
         )
+
+    def _remote_hubs(self, network: NetworkIntent) -> Iterator[tuple[NetworkIntent, PeerIntent]]:
+        """The hubs of federated networks, each with its network: those have sessions with our hubs."""
+        for federation in network.federations:
+            remote = self.publisher.intents.get(federation.remote_network_id)
+            for peer in () if remote is None else remote.peers:
+                if remote is not None and peer.role is Role.HUB:
+                    yield remote, peer
+
+    def _federated(self, row: Rotation) -> Iterator[str]:
+        """The networks whose hubs a rotating peer has sessions with, besides its own."""
+        network = self.publisher.intents.get(row.peer.network_id)
+        if network is not None and is_public(row.peer):
+            yield from (each.remote_network_id for each in network.federations)
 
     def _other(
         self, peer: PeerIntent, subject_id: str, network_id: str, new_key: str, needed: int

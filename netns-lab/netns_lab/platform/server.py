@@ -1,4 +1,5 @@
-"""The platform's process: two gRPC listeners, the control socket, and the clock that moves things on.
+"""The platform's process: two gRPC listeners, HTTPS for users, the control socket, and the clock that
+moves things on.
 
 Enrolment has a listener of its own, because it is the one call made without a client certificate; the
 other listener asks for one before a byte of gRPC is exchanged.
@@ -21,6 +22,9 @@ from netns_lab.platform.authority import KeyPair
 from netns_lab.platform.control import serve_control
 from netns_lab.platform.core import Platform, open_platform
 from netns_lab.platform.errors import PlatformError
+from netns_lab.platform.http_app import make_app
+from netns_lab.platform.http_bootstrap import PATH as BOOTSTRAP_PATH
+from netns_lab.platform.http_server import serve_http
 from netns_lab.platform.observer import Clock
 from netns_lab.platform.reachability import Address
 from netns_lab.platform.services import AgentLink, Enrolment
@@ -46,8 +50,9 @@ OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`listen` and `enrol_listen` are "host:port"; port 0 takes a free one. `advertise` is what
-    enrolled nodes are told to connect to, empty: the first of `listen`."""
+    """`listen`, `enrol_listen` and `http_listen` are "host:port"; port 0 takes a free one. `advertise`
+    is what enrolled nodes are told to connect to, empty: the first of `listen`; `http_advertise` is
+    what users are given in a link, empty: the first of `http_listen`, which may be none."""
 
     state_directory: Path
     listen: tuple[str, ...]
@@ -55,6 +60,8 @@ class Settings:
     control: Path
     certificate_lifetime: float
     advertise: str = ""
+    http_listen: tuple[str, ...] = ()
+    http_advertise: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Running:
     address: str
     enrol_address: str
     ticking: asyncio.Task[None]
+    http_address: str = ""
 
 
 @contextlib.asynccontextmanager
@@ -79,7 +87,9 @@ async def run_platform(settings: Settings, clock: Clock) -> AsyncIterator[Runnin
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(platform.close)
-        hosts = [split_listen(each)[0] for each in (*settings.listen, *settings.enrol_listen)]
+        web = (*settings.http_listen, *filter(None, (settings.http_advertise,)))
+        places = (*settings.listen, *settings.enrol_listen, *web)
+        hosts = [split_listen(each)[0] for each in places]
         pair = platform.authority.server_pair(hosts, clock())
         agents = grpc.aio.server(options=OPTIONS)
         pb_grpc.add_AgentServiceServicer_to_server(  # type: ignore[no-untyped-call]
@@ -88,9 +98,7 @@ async def run_platform(settings: Settings, clock: Clock) -> AsyncIterator[Runnin
         address = _bind(agents, settings.listen, _mutual(pair, platform.authority.ca_pem))
         enrolment = grpc.aio.server(options=OPTIONS)
         advertised = settings.advertise or address
-        platform.serves_at = addresses_of(
-            (*settings.listen, *settings.enrol_listen, *filter(None, (settings.advertise,)))
-        )
+        platform.serves_at = addresses_of((*places, *filter(None, (settings.advertise,))))
         enrolling = Enrolment(platform, advertised)
         pb_grpc.add_EnrolmentServiceServicer_to_server(  # type: ignore[no-untyped-call]
             enrolling, enrolment
@@ -99,6 +107,19 @@ async def run_platform(settings: Settings, clock: Clock) -> AsyncIterator[Runnin
         for server in (agents, enrolment):
             await server.start()
             stack.push_async_callback(server.stop, _GRACE_SECONDS)
+        http_address = ""
+        if settings.http_listen:
+            listen = [split_listen(each) for each in settings.http_listen]
+            serving = serve_http(make_app(platform), listen, pair, settings.state_directory)
+            http_address = (await stack.enter_async_context(serving))[0]
+            users = settings.http_advertise or http_address
+            if not addresses_of((users,)) and not settings.http_advertise:
+                raise PlatformError(
+                    "links for users would lead nowhere",
+                    which=users,
+                    action="say where users reach it with --http-advertise",
+                )
+            platform.serves_users_at = f"https://{users}{BOOTSTRAP_PATH}"
         # A dead platform's socket file would refuse the bind.
         settings.control.unlink(missing_ok=True)
         stack.callback(settings.control.unlink, missing_ok=True)
@@ -110,9 +131,10 @@ async def run_platform(settings: Settings, clock: Clock) -> AsyncIterator[Runnin
             "platform.ready",
             address=address,
             enrol_address=enrol_address,
+            http_address=http_address,
             control=str(settings.control),
         )
-        yield Running(platform, address, enrol_address, ticking)
+        yield Running(platform, address, enrol_address, ticking, http_address)
 
 
 def split_listen(text: str) -> tuple[str, int]:
@@ -169,7 +191,7 @@ def _server_only(pair: KeyPair) -> grpc.ServerCredentials:
 async def _tick(platform: Platform) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        platform.observer.consider()
+        platform.tick()
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

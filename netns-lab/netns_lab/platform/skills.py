@@ -16,12 +16,18 @@ from typing import Final, Literal
 
 from sqlalchemy import select
 
-from netns_lab.platform import phase3_failover, phase8_ibgp
+from netns_lab.platform import (
+    firewall_audit,
+    hub_promotion,
+    phase3_failover,
+    phase7_user_devices,
+    phase8_ibgp,
+)
 from netns_lab.platform.context import Answer, Context
 from netns_lab.platform.errors import ActionError
-from netns_lab.platform.registry import Action, Arguments, action
+from netns_lab.platform.registry import Action, Arguments, Effect, action
 from netns_lab.platform.rotation import IN_PROGRESS, RotationState
-from netns_lab.platform.rotation_rows import begin, enter, first_state, unfinished
+from netns_lab.platform.rotation_rows import ahead_of, begin, enter, first_state
 from netns_lab.platform.tables import Rotation
 
 _QUEUED: Final = RotationState.QUEUED.value
@@ -44,6 +50,12 @@ class ExecuteSkill(Arguments):
         "sdwan_vip_failover",
         "system-sdwan-bgp-session-remediate",
         "sdwan_bgp_session_remediate",
+        "system-sdwan-failover",
+        "sdwan_failover",
+        "system-sdwan-route-policy-audit",
+        "sdwan_route_policy_audit",
+        "system-sdwan-user-device-revoke",
+        "sdwan_user_device_revoke",
     ]
     inputs: Mapping[str, object]
 
@@ -68,11 +80,7 @@ def remediate(context: Context, arguments: Remediate) -> Answer:
         raise ActionError(
             "peer_id", f"must have no rotation in progress; {own[0].id} is {own[0].state}"
         )
-    ahead = [
-        each
-        for each in unfinished(context.session, peer.network_id)
-        if RotationState(each.state) is not RotationState.STALLED
-    ]
+    ahead = ahead_of(context.session, peer)
     state = RotationState.QUEUED if ahead else first_state(peer)
     if arguments.dry_run:
         return {
@@ -107,11 +115,22 @@ def remediate(context: Context, arguments: Remediate) -> Answer:
 
 def execute_skill(context: Context, arguments: ExecuteSkill) -> Answer:
     """Runs a skill."""
-    skill = _SKILLS[arguments.skill.removeprefix("system-").replace("-", "_")]
+    skill = _SKILLS[_plain(arguments.skill)]
     try:
         return skill.run(context, arguments.inputs)
     except ActionError as error:
         raise ActionError(f"inputs.{error.field}", error.rule) from None
+
+
+def _plain(skill: str) -> str:
+    return skill.removeprefix("system-").replace("-", "_")
+
+
+def _inside(raw: Mapping[str, object]) -> tuple[Action, Mapping[str, object]] | None:
+    """The skill that a call runs, with its inputs; None: there is no such skill, or no inputs."""
+    name, inputs = raw.get("skill"), raw.get("inputs")
+    found = _SKILLS.get(_plain(name)) if isinstance(name, str) else None
+    return (found, inputs) if found is not None and isinstance(inputs, Mapping) else None
 
 
 def get_rotation(context: Context, arguments: GetRotation) -> Answer:
@@ -155,13 +174,22 @@ def _iso(at: float) -> str:
 
 _REMEDIATE: Final = action("sdwan_peer_remediate", Remediate, remediate)
 _SKILLS: Final[Mapping[str, Action]] = {
-    each.name: each
-    for each in (_REMEDIATE, phase3_failover.VIP_FAILOVER, phase8_ibgp.BGP_SESSION_REMEDIATE)
+    **{
+        each.name: each
+        for each in (
+            _REMEDIATE,
+            phase3_failover.VIP_FAILOVER,
+            phase8_ibgp.BGP_SESSION_REMEDIATE,
+            hub_promotion.FAILOVER,
+        )
+    },
+    "sdwan_route_policy_audit": firewall_audit.AUDIT,
+    phase7_user_devices.SKILL: phase7_user_devices.REQUEST_REVOCATION,
 }
 
 ACTIONS: Final[tuple[Action, ...]] = (
     _REMEDIATE,
-    action("execute_skill", ExecuteSkill, execute_skill),
-    action("system_sdwan_get_rotation", GetRotation, get_rotation),
-    action("system_sdwan_list_rotations", ListRotations, list_rotations),
+    action("execute_skill", ExecuteSkill, execute_skill, effect=Effect.DESTRUCTIVE, inner=_inside),
+    action("system_sdwan_get_rotation", GetRotation, get_rotation, effect=Effect.READ),
+    action("system_sdwan_list_rotations", ListRotations, list_rotations, effect=Effect.READ),
 )

@@ -21,10 +21,16 @@ from netns_lab.platform.tables import Network, NodeInstance, Peer
 def underlay(context: Context) -> Iterator[tuple[Prefix, str]]:
     """Every known address as a host prefix, with what it is. Lazy: the first one that is inside ends
     the search."""
+    yield from called(context)
+    yield from _nodes(context)
+
+
+def called(context: Context) -> Iterator[tuple[Prefix, str]]:
+    """Of those, what nodes call. A prefix of pods may well have addresses of the nodes themselves in
+    it: each has one on the bridge of its pods."""
     for own in sorted(context.services.addresses(), key=str):
         yield host(own), f"the platform's own address {own}"
     yield from _endpoints(context)
-    yield from _nodes(context)
 
 
 def host(address: Address) -> Prefix:

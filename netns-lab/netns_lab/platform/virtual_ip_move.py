@@ -6,7 +6,10 @@ the new holder has it before the old one lets go:
     raising    the new holder is told to hold, with a preference above the old one's; waits until it
                reports that it does. Traffic still goes to the old one, except where BGP prefers the new
     moving     traffic is led to the new holder, and both hold; waits until every node that reports has
-               applied its path, and for as long as a route takes to get about
+               applied its path, and for as long as a route takes to get about. A hub of an iBGP network
+               is told to yield: others go where it leads them, and to BGP its own route is the best,
+               whatever they prefer. There the new holder gets the old one's preference before, and not
+               a better one, or others would leave the hub before it yields
     done       the old holder is told to let go
     undone     the new holder did not come to hold: it is told to let go, and all is as before
     promoting  the old holder is silent or away, so there is nothing to wait for: it is told to let go,

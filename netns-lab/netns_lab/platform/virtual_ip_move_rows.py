@@ -1,6 +1,7 @@
 """Moves as rows: how one begins, what each state does to the holders, and how it is written down.
 
-The choreography is in `virtual_ip_move`; who may begin one is decided by its callers. What a state does
+The choreography is in `virtual_ip_move`; who may begin one is decided by its callers. Whether the new
+holder is raised above the old one or the old one yields is kept in their preferences. What a state does
 is done in the transaction that enters it, so that a platform that stops in between has done both or
 neither.
 """
@@ -15,9 +16,20 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from netns_lab.platform.filter_reports import iso
-from netns_lab.platform.tables import VirtualIp
+from netns_lab.platform.intent import RoutingMode
+from netns_lab.platform.queries import is_public
+from netns_lab.platform.tables import Network, Peer, VirtualIp
 from netns_lab.platform.virtual_ip_move import BLOCKING, IN_PROGRESS, MoveState
-from netns_lab.platform.virtual_ip_rows import assignments, promote, put_in_order, raise_holder
+from netns_lab.platform.virtual_ip_rows import (
+    YIELDING,
+    assignments,
+    is_above,
+    level_holder,
+    promote,
+    put_in_order,
+    raise_holder,
+    yield_holder,
+)
 from netns_lab.platform.virtual_ip_tables import VirtualIpAssignment, VirtualIpMoveRow
 
 
@@ -65,7 +77,11 @@ def begin(
         events="[]",
     )
     session.add(row)
-    raise_holder(virtual_ip, next(each for each in held if each.peer_id == to_peer_id))
+    target = next(each for each in held if each.peer_id == to_peer_id)
+    if not away and _leads_others(session, held[0]):
+        level_holder(target, held[0])
+    else:
+        raise_holder(virtual_ip, target)
     if away:
         enter(session, row, MoveState.PROMOTING, f"{because}; {away}", now)
     else:
@@ -81,8 +97,10 @@ def enter(
     match state:
         case MoveState.MOVING:
             promote(session, row.virtual_ip_id, row.to_peer_id)
+            _yield(session, row)
         case MoveState.PROMOTING:
             promote(session, row.virtual_ip_id, row.to_peer_id)
+            _raise_above(session, row)
             _let_go(session, row.virtual_ip_id, row.from_peer_id)
         case MoveState.DONE:
             _let_go(session, row.virtual_ip_id, row.from_peer_id)
@@ -109,10 +127,45 @@ def describe_move(row: VirtualIpMoveRow) -> dict[str, object]:
     }
 
 
+def _leads_others(session: Session, holder: VirtualIpAssignment) -> bool:
+    """Whether a holder passes on what others announce: a hub of an iBGP network."""
+    peer = session.get(Peer, holder.peer_id)
+    if peer is None or not is_public(peer):
+        return False
+    mode = session.get_one(Network, peer.network_id).routing_mode
+    return mode == RoutingMode.IBGP.value
+
+
+def _both(
+    session: Session, row: VirtualIpMoveRow
+) -> tuple[VirtualIpAssignment, VirtualIpAssignment] | None:
+    """The old holder and the new one; None: one of them is none any more."""
+    old, new = (
+        session.get(VirtualIpAssignment, (row.virtual_ip_id, peer_id))
+        for peer_id in (row.from_peer_id, row.to_peer_id)
+    )
+    return None if old is None or new is None else (old, new)
+
+
+def _yield(session: Session, row: VirtualIpMoveRow) -> None:
+    both = _both(session, row)
+    if both is not None and not is_above(both[1], both[0]):
+        yield_holder(both[0])
+
+
+def _raise_above(session: Session, row: VirtualIpMoveRow) -> None:
+    """The old holder may still announce, cut off from us alone."""
+    both = _both(session, row)
+    if both is not None and not is_above(both[1], both[0]):
+        raise_holder(session.get_one(VirtualIp, row.virtual_ip_id), both[1])
+
+
 def _let_go(session: Session, virtual_ip_id: str, peer_id: str) -> None:
     holder = session.get(VirtualIpAssignment, (virtual_ip_id, peer_id))
     if holder is not None:
         holder.hold = False
+        if holder.local_preference == YIELDING:
+            holder.local_preference = 0
 
 
 def _restore(session: Session, row: VirtualIpMoveRow) -> None:
@@ -120,8 +173,8 @@ def _restore(session: Session, row: VirtualIpMoveRow) -> None:
     put_in_order(session, row.virtual_ip_id, row.order_before.split())
     held = assignments(session, row.virtual_ip_id)
     virtual_ip = session.get_one(VirtualIp, row.virtual_ip_id)
-    if held and not held[0].hold:
-        # It was told to let go in between, and others may have been preferred since.
+    if held and (not held[0].hold or held[0].local_preference == YIELDING):
+        # It was told to yield or to let go in between, and others may have been preferred since.
         raise_holder(virtual_ip, held[0])
 
 

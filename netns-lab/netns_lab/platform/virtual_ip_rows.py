@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +16,11 @@ from sqlalchemy.orm import Session
 from netns_lab.platform.tables import VirtualIp
 from netns_lab.platform.virtual_ip_intent import HolderIntent, NearestIntent, VirtualIpIntent
 from netns_lab.platform.virtual_ip_tables import VirtualIpAssignment, VirtualIpNearest
+
+DEFAULT_PREFERENCE: Final = 100
+"""What a node takes 0 for: BGP's own default."""
+YIELDING: Final = 1
+"""The lowest preference, by which a holder prefers every other even to itself."""
 
 
 def virtual_ip_intents(session: Session, network_id: str) -> tuple[VirtualIpIntent, ...]:
@@ -69,6 +75,25 @@ def raise_holder(virtual_ip: VirtualIp, holder: VirtualIpAssignment) -> None:
     """Tells a holder to hold, with a preference above that of anyone who held before."""
     virtual_ip.preference += 1
     holder.hold, holder.local_preference = True, virtual_ip.preference
+
+
+def level_holder(holder: VirtualIpAssignment, with_: VirtualIpAssignment) -> None:
+    """Tells a holder to hold, with the preference of another one that holds: traffic stays there."""
+    holder.hold, holder.local_preference = True, _preference(with_)
+
+
+def is_above(holder: VirtualIpAssignment, other: VirtualIpAssignment) -> bool:
+    """Whether one is preferred to another when both hold."""
+    return _preference(holder) > _preference(other)
+
+
+def yield_holder(holder: VirtualIpAssignment) -> None:
+    """Tells a holder to prefer whoever else holds, for as long as it still does."""
+    holder.local_preference = YIELDING
+
+
+def _preference(holder: VirtualIpAssignment) -> int:
+    return holder.local_preference or DEFAULT_PREFERENCE
 
 
 def promote(session: Session, virtual_ip_id: str, peer_id: str) -> None:

@@ -13,8 +13,8 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from sqlalchemy import select
 
 from netns_lab.platform import allocation
-from netns_lab.platform.compile import trial_address
 from netns_lab.platform.context import Context
+from netns_lab.platform.device_rows import kept_addresses
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.tables import Network, Peer, VirtualIp
 
@@ -103,7 +103,7 @@ def _check(text: str, prefix: IPv6Network, taken: dict[IPv6Address, str]) -> str
         )
     if address in taken:
         raise ActionError(field, f"must be free; {address} is that of {taken[address]}")
-    if str(address) == trial_address(text):
+    if str(address) == allocation.stand_in_address(text):
         raise ActionError(
             field,
             "must not have ffff after the prefix: those addresses stand for peers on trial, got"
@@ -120,6 +120,8 @@ def _taken(context: Context, network: Network) -> dict[IPv6Address, str]:
             select(Peer.id, Peer.host_address).where(Peer.network_id == network.id)
         )
     }
+    for address, whose in kept_addresses(context.session, network.id, context.now).items():
+        taken[IPv6Address(address)] = whose
     for name, address in context.session.execute(
         select(VirtualIp.name, VirtualIp.address).where(VirtualIp.network_id == network.id)
     ):

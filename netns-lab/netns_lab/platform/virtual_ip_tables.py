@@ -80,5 +80,6 @@ class ApprovalRow(Table):
     state: Mapped[str]
     requested_at: Mapped[float]
     decided_at: Mapped[float | None]
+    decided_by: Mapped[str] = mapped_column(default="")
     decision: Mapped[str]
     answer: Mapped[str]

@@ -14,10 +14,24 @@ from rich.console import Console
 
 from netns_lab.errors import LabError
 from netns_lab.lab import Lab
-from netns_lab.scenario import full_mesh, phase1, phase2, phase3, phase4, phase5, phase6, phase8
+from netns_lab.scenario import (
+    doors,
+    full_mesh,
+    phase1,
+    phase2,
+    phase3,
+    phase4,
+    phase5,
+    phase6,
+    phase7,
+    phase8,
+    phase9,
+    pods,
+    troubleshooting,
+)
 from netns_lab.scenario.stage import Stage
 from netns_lab.scenario.telling import Teller
-from netns_lab.topology import reference_topology
+from netns_lab.topology import two_account_topology
 
 
 def main() -> int:
@@ -32,7 +46,7 @@ def main() -> int:
     teller = Teller(console)
     started = time.monotonic()
     try:
-        lab = Lab.up(options.lab, reference_topology(), progress=teller.progress)
+        lab = Lab.up(options.lab, two_account_topology(), progress=teller.progress)
     except LabError as error:
         console.print(f"[bold red]the lab did not come up:[/bold red] {error}")
         return 1
@@ -66,7 +80,7 @@ def _keep_logs(lab: Lab) -> Path:
 def play(lab: Lab, teller: Teller) -> None:
     """All phases on a lab whose namespaces are up."""
     teller.phase("The lab: an internet of namespaces, the platform, one agent a node")
-    instances = lab.start(progress=teller.progress)
+    instances = lab.start(progress=teller.progress, without=phase9.ELSEWHERE)
     stage = Stage(lab, instances)
     teller.phase("Phase 1: create an overlay network")
     held = [teller.run(step) for step in phase1.steps(stage, teller)]
@@ -74,6 +88,9 @@ def play(lab: Lab, teller: Teller) -> None:
         return
     teller.phase("Phase 2: attach NodeInstance peers")
     for step in phase2.steps(stage, teller):
+        teller.run(step)
+    teller.phase("Pod networks (phase 1, pod_subnet_prefix): k3s on three spokes")
+    for step in pods.steps(stage, teller):
         teller.run(step)
     teller.phase("Phase 4: port mappings")
     for step in phase4.steps(stage, teller):
@@ -89,12 +106,28 @@ def play(lab: Lab, teller: Teller) -> None:
         teller.phase("Phase 3: virtual IPs, on both networks")
         for step in phase3.steps(stage, fabric, teller):
             teller.run(step)
-        teller.phase("Phase 6: route policies")
+        teller.phase("Phase 9: federation peers, with a second account")
+        for step in phase9.steps(stage, fabric, Stage(lab, {}), teller):
+            teller.run(step)
+        teller.phase("Pod networks over iBGP")
+        for step in pods.bgp_steps(fabric, teller):
+            teller.run(step)
+        for number, (where, network) in enumerate((("static", stage), ("iBGP", fabric)), start=1):
+            teller.phase(f"Phase 7: user devices, on the {where} network")
+            # Each step needs what the ones before it made.
+            all(teller.run(step) for step in phase7.steps(network, teller, number))
+        teller.phase("Phase 6: route policies; its network goes with the last step")
         for step in phase6.steps(fabric, teller):
             teller.run(step)
     teller.phase("Phases 1 and 2 again: a full mesh beside it, on nodes that it shares")
     for step in full_mesh.steps(Stage(lab, instances), teller):
         teller.run(step)
+    teller.phase("Troubleshooting: each row of the table, made and recognised")
+    # Each step needs the network of the first.
+    all(teller.run(step) for step in troubleshooting.steps(Stage(lab, instances), teller))
+    teller.phase("Three doors: MCP, netns-lab call, Python; confirmation and the audit log")
+    # Each step needs what the ones before it made.
+    all(teller.run(step) for step in doors.steps(Stage(lab, instances), teller))
 
 
 if __name__ == "__main__":

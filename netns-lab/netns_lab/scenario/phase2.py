@@ -186,7 +186,8 @@ def steps(stage: Stage, teller: Teller) -> list[Step]:
             show, address)  # fmt: skip
         one("deleted route", ["ip", "-6", "route", "del", OVERLAY, "dev", stage.link],
             ["ip", "-6", "route", "show", "dev", stage.link], OVERLAY)  # fmt: skip
-        one("changed MTU", ["ip", "link", "set", stage.link, "mtu", "1300"], show, "mtu 1440")
+        was = node.run(["cat", f"/sys/class/net/{stage.link}/mtu"]).stdout.strip()
+        one("changed MTU", ["ip", "link", "set", stage.link, "mtu", "1300"], show, f"mtu {was} ")
         one("downed link", ["ip", "link", "set", stage.link, "down"], show, ",UP,")
         one("deleted peer", ["wg", "set", stage.link, "peer", peer, "remove"],
             ["wg", "show", stage.link, "allowed-ips"], peer)  # fmt: skip

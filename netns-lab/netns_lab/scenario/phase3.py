@@ -101,6 +101,36 @@ def steps(static: Stage, fabric: Stage, teller: Teller) -> list[Step]:
         answer = stage.call("system_sdwan_get_virtual_ip", virtual_ip_id=made[name])
         teller.evidence(_holders_said(stage, answer))
 
+    def through_the_hub() -> None:
+        """From the hub that everybody goes by to a spoke, and back: while both hold, it leads there."""
+        name = "at-the-hub"
+        create(fabric, name, HUB_1, FIREWALLED)
+        held(fabric, name, HUB_1)
+        reached(fabric, NAT, name)
+        source = fabric.addresses[NAT]
+        for old, new in ((HUB_1, FIREWALLED), (FIREWALLED, HUB_1)):
+            with fabric.node(NAT).probe(addresses[name], source=source) as running:
+                settle(running, 50)
+                fabric.call(
+                    "system_sdwan_failover_virtual_ip",
+                    virtual_ip_id=made[name],
+                    target_peer_id=fabric.peers[new],
+                )
+                # A holder that yields has the address made anew: for a moment it looks released.
+                fabric.lab.wait_until(
+                    lambda: _move_state(fabric, made[name]) == "done", what="the move to be done"
+                )
+                held(fabric, name, new)
+                settle(running, 100)
+            result = running.result()
+            gap = interruption(result)
+            teller.evidence(
+                f"{old} -> {new}: {result.summary()} (target {MOVE_TARGET:.0f} ms, at most 1 lost)"
+            )
+            expect(gap < 4 * MOVE_TARGET, "the move is hardly seen", result.summary())
+        delete(fabric, name)
+        held(fabric, name)
+
     def holder_lost() -> None:
         """The holder dies; the platform proposes, an operator approves, another one has it."""
         name = f"api-{static.handle}"
@@ -203,6 +233,7 @@ def steps(static: Stage, fabric: Stage, teller: Teller) -> list[Step]:
         *of(static, "static"),
         Step("static: the holder is gone, an operator approves the failover", holder_lost),
         *of(fabric, "iBGP"),
+        Step("iBGP: planned moves from a hub to a spoke, and back", through_the_hub),
         Step("iBGP: anycast, and the loss of the nearest holder", anycast),
         Step("bad input is refused, by field and rule", refused),
         Step("delete the virtual IPs", removed),
@@ -223,6 +254,11 @@ def _holders_said(stage: Stage, answer: Mapping[str, object]) -> str:
     virtual_ip = answer["virtual_ip"]
     listed = virtual_ip.get("holders", []) if isinstance(virtual_ip, Mapping) else []
     return "; ".join(f"{_node(stage, each['peer_id'])} {each['state']}" for each in listed)
+
+
+def _move_state(stage: Stage, virtual_ip_id: str) -> str:
+    answer = stage.call("system_sdwan_get_virtual_ip", virtual_ip_id=virtual_ip_id)
+    return text(answer, "virtual_ip", "move", "state")
 
 
 def _waiting(stage: Stage, virtual_ip_id: str) -> Mapping[str, object]:

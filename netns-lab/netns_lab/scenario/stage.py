@@ -21,7 +21,8 @@ INTERFACE_PREFIX = "wg-sdwan-"
 @dataclass
 class Stage:
     """The lab while the scenario plays, and one network of it. `instances` and `peers`: ids by node
-    name. `attach_began`: when the first peer was attached, by the monotonic clock."""
+    name. `attach_began`: when the first peer was attached, by the monotonic clock. `account`: whom it
+    acts for, by name; empty: the platform's first."""
 
     lab: Lab
     instances: Mapping[str, str]
@@ -30,6 +31,7 @@ class Stage:
     peers: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     attach_began: float = 0.0
+    account: str = ""
 
     @property
     def link(self) -> str:
@@ -41,7 +43,7 @@ class Stage:
 
     def call(self, action: str, /, **arguments: object) -> Mapping[str, object]:
         """An action of the platform."""
-        return self.lab.call(action, dict(arguments))
+        return self.lab.call(action, dict(arguments), account=self.account)
 
     def listed_peers(self) -> dict[str, Mapping[str, object]]:
         """`system_sdwan_list_peers`, by node name."""

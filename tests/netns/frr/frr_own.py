@@ -13,6 +13,7 @@ from pathlib import Path
 
 from powernode_agent.frr.supervised import Places, Supervised
 from powernode_agent.frr.writer import Writer
+from powernode_agent.store.note import Note
 
 
 class Frr:
@@ -22,6 +23,7 @@ class Frr:
         self.places = Places(run=directory / "run", config=directory / "etc")
         self.daemons = Supervised(self.places)
         self.writer = Writer(self.places.run)
+        self.note = Note(directory / "state" / "frr-ownership", "note")
 
     def ask(self, command: str, daemon: str = "bgpd") -> str:
         return self.enter(command, daemon=daemon)

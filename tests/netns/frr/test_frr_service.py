@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from frr_own import Frr, frr
 
 from powernode_agent.frr.errors import (
     ForeignConfigError,
+    FrrError,
     FrrMissingError,
     FrrRefusedError,
 )
@@ -27,6 +28,7 @@ from powernode_agent.frr.running import MARKER, parse_running
 from powernode_agent.frr.service import FrrService
 from powernode_agent.frr.supervised import Places, answers
 from powernode_agent.model.frr_config import Context, FrrConfig
+from powernode_agent.store.note import Note
 
 if TYPE_CHECKING:
     from tests.netns.conftest import PrivateNamespace
@@ -194,7 +196,7 @@ async def test_what_an_operator_entered_by_hand_goes(world: Frr) -> None:
 
 @pytest.fixture
 def service(world: Frr) -> FrrService:
-    return FrrService(world.places, world.daemons)
+    return FrrService(world.places, world.daemons, note=world.note)
 
 
 async def test_frr_conf_is_ours_and_frr_starts_from_it(world: Frr, service: FrrService) -> None:
@@ -227,10 +229,10 @@ async def test_an_operators_configuration_is_adopted_only_when_told(world: Frr) 
     path = world.places.config / "frr.conf"
     path.write_text(FOREIGN)
     with pytest.raises(ForeignConfigError, match="adopt"):
-        await FrrService(world.places, world.daemons).bring(config())
+        await FrrService(world.places, world.daemons, note=world.note).bring(config())
     assert path.read_text() == FOREIGN
     assert "router bgp" not in world.ask("show running-config")
-    adopting = FrrService(world.places, world.daemons, adopt=True)
+    adopting = FrrService(world.places, world.daemons, note=world.note, adopt=True)
     await adopting.bring(config())
     assert path.read_text().startswith(MARKER)
     assert path.with_name(f"frr.conf{BACKUP_SUFFIX}").read_text() == FOREIGN
@@ -252,13 +254,106 @@ async def test_a_file_that_vtysh_wrote_over_ours_is_put_right(
     assert "network fd00:1::/64" in world.ask("show running-config")
 
 
-async def test_what_the_package_brings_is_nobodys_work(world: Frr, service: FrrService) -> None:
+def service_after_restart(world: Frr, *, adopt: bool = False) -> FrrService:
+    """Of an agent that knows no more than what stands on disk."""
+    return FrrService(world.places, world.daemons, note=world.note, adopt=adopt)
+
+
+async def test_a_file_that_write_memory_wrote_is_ours_after_a_restart_too(
+    world: Frr, service: FrrService
+) -> None:
     path = world.places.config / "frr.conf"
-    path.write_text(PACKAGED)
+    await service.bring(config())
+    # FRR's own words for what it runs, as vtysh saves them, with what the operator entered.
+    world.enter("configure terminal", "route-map mine permit 10", "end")
+    saved = world.ask("show running-config")
+    assert "pn-100ms" in saved
+    assert MARKER not in saved
+    path.write_text(saved)
+    await service_after_restart(world).bring(config(networks=1))
+    assert path.read_text().startswith(MARKER)
+    assert "network fd00:1::/64" in world.ask("show running-config")
+    assert not path.with_name(f"frr.conf{BACKUP_SUFFIX}").exists(), "it was no one else's"
+    path.write_text(world.ask("show running-config"))
+    assert await service_after_restart(world).give_back()
+    assert not path.exists()
+    assert world.note.load() is None, "what was given back is not ours any more"
+
+
+async def test_a_file_that_was_replaced_while_the_agent_was_away_is_the_operators(
+    world: Frr, service: FrrService
+) -> None:
+    path = world.places.config / "frr.conf"
+    await service.bring(config())
+    path.write_text(FOREIGN)
+    later = service_after_restart(world)
+    for _ in range(2):
+        with pytest.raises(ForeignConfigError, match="adopt"):
+            await later.bring(config())
+    assert not await later.give_back()
+    assert path.read_text() == FOREIGN
+    await service_after_restart(world, adopt=True).bring(config())
+    assert path.with_name(f"frr.conf{BACKUP_SUFFIX}").read_text() == FOREIGN
+
+
+async def test_without_a_note_the_file_that_frr_saved_is_somebody_elses(world: Frr) -> None:
+    await world.writer.write(config())
+    (world.places.config / "frr.conf").write_text(world.ask("show running-config"))
+    with pytest.raises(ForeignConfigError):
+        await service_after_restart(world).bring(config())
+
+
+async def test_a_damaged_note_still_says_that_there_was_one(
+    world: Frr, service: FrrService
+) -> None:
+    path = world.places.config / "frr.conf"
+    await service.bring(config())
+    note = path.parents[1] / "state" / "frr-ownership"
+    note.write_bytes(note.read_bytes()[:-1])
+    path.write_text(world.ask("show running-config"))
+    await service_after_restart(world).bring(config(networks=1))
+    assert path.read_text().startswith(MARKER)
+    assert world.note.load(), "and it is written anew"
+
+
+async def test_a_note_that_cannot_be_written_is_told_before_frr_is(
+    world: Frr,
+) -> None:
+    (world.places.config.parent / "state").write_text("in the way")
+    with pytest.raises(FrrError, match="cannot note whose"):
+        await service_after_restart(world).bring(config())
+    assert "router bgp" not in world.ask("show running-config")
+
+
+async def test_a_killed_daemon_comes_back_whatever_became_of_the_file(
+    world: Frr, service: FrrService
+) -> None:
+    path = world.places.config / "frr.conf"
+    await service.bring(config())
+    os.kill(int((world.places.run / "bgpd.pid").read_text()), signal.SIGKILL)
+    path.unlink()
+    path.mkdir()  # not even to be read
+    with pytest.raises(FrrError, match="cannot read"):
+        await service.bring(config())
+    assert await answers(world.places.run / "bgpd.vty")
+    path.rmdir()
+    path.write_text(FOREIGN)
+    os.kill(int((world.places.run / "bgpd.pid").read_text()), signal.SIGKILL)
+    await service.bring(config())
+    assert path.read_text().startswith(MARKER)
+    assert "neighbor fd00::2" in world.ask("show running-config")
+
+
+@pytest.mark.parametrize("packaged", [PACKAGED, "", "\n", "# nothing\n"])
+async def test_what_the_package_brings_is_nobodys_work(
+    world: Frr, service: FrrService, packaged: str
+) -> None:
+    path = world.places.config / "frr.conf"
+    path.write_text(packaged)
     await service.bring(config())
     assert path.read_text().startswith(MARKER)
     await service.give_back()
-    assert path.read_text() == PACKAGED
+    assert path.read_text() == packaged
 
 
 async def test_without_ibgp_frr_is_left_alone(world: Frr, service: FrrService) -> None:
@@ -272,7 +367,7 @@ async def test_without_ibgp_frr_is_left_alone(world: Frr, service: FrrService) -
 
 async def test_a_host_without_frr_says_what_to_install(tmp_path: Path) -> None:
     places = Places(programs=tmp_path, run=tmp_path / "run", config=tmp_path / "etc")
-    service = FrrService(places, _Never())
+    service = FrrService(places, _Never(), note=Note(tmp_path / "note", "note"))
     with pytest.raises(FrrMissingError, match="install Debian's package frr"):
         await service.bring(config())
     (tmp_path / "bgpd").write_text("#!/bin/sh\necho bgpd version 7.5.1\n")
@@ -286,6 +381,9 @@ class _Never:
     async def ensure(self) -> tuple[str, ...]:
         raise AssertionError("nothing is started")
 
+    async def revive(self, daemons: Collection[str]) -> tuple[str, ...]:
+        raise AssertionError("nothing is revived")
+
     async def end(self) -> bool:
         raise AssertionError("nothing is ended")
 
@@ -297,7 +395,7 @@ async def test_a_killed_daemon_is_noticed_and_comes_back_as_it_was(
     await service.bring(config(networks=2))
     bgpd = (world.places.run / "bgpd.pid").read_text()
     gone: list[str] = []
-    presence = Presence(world.places.run, gone.append)
+    presence = Presence(world.places.run, gone.append, lambda _daemon, _waits: None)
     await presence.watch()
     assert gone == []
     os.kill(int((world.places.run / f"{name}.pid").read_text()), signal.SIGKILL)

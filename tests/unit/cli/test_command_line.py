@@ -316,10 +316,13 @@ def test_the_command_line_imports_typer_and_the_standard_library_only() -> None:
         "heavy = ['rich', 'pydantic', 'pyroute2', 'grpc', 'google', 'structlog', 'asyncio.events',\n"
         "    'cryptography', 'prometheus_client', 'yaml']\n"
         "print([name for name in heavy if name in sys.modules and name != 'asyncio.events'])\n"
-        # Of the model only the shape of a refusal's reasons, which needs nothing but errors.
+        # Of the model only what needs nothing but errors: a refusal's reasons, ages in words.
         "print(sorted(name for name in sys.modules if name.startswith('powernode_agent.model.')))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.splitlines() == ["[]", "['powernode_agent.model.violation']"]
+    assert done.stdout.splitlines() == [
+        "[]",
+        "['powernode_agent.model.violation', 'powernode_agent.model.wording']",
+    ]

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from node_status import CORE, NOW, OPS, bad_hour, filtered_hour, good_hour, routed_hour
+from node_status import CORE, KEY, NOW, OPS, bad_hour, filtered_hour, good_hour, routed_hour
 
 from powernode_agent.cli.looking import only_network
 from powernode_agent.cli.outcome import UsageError
 from powernode_agent.cli.render import render_plan, render_status
+from powernode_agent.cli.render_doctor import render_doctor
+from powernode_agent.control.doctor_document import doctor_document
 from powernode_agent.control.documents import (
     enrol_document,
     plan_document,
@@ -28,7 +30,8 @@ from powernode_agent.control.documents import (
     version_document,
 )
 from powernode_agent.control.protocol import JSON
-from powernode_agent.control.wording import age_text, duration_text, size_text
+from powernode_agent.health.conditions import conditions_of
+from powernode_agent.health.evaluate import evaluate
 from powernode_agent.model.change import Change, Phase, Verb
 from powernode_agent.model.status import (
     FirewallStatus,
@@ -39,6 +42,7 @@ from powernode_agent.model.status import (
     SubsystemOutcome,
 )
 from powernode_agent.model.values import Revision
+from powernode_agent.model.wording import age_text, duration_text, size_text
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = bool(os.environ.get("POWERNODE_WRITE_GOLDEN"))
@@ -60,11 +64,21 @@ def changes() -> list[Change]:
     ]  # fmt: skip
 
 
+def doctor_of(status: NodeStatus) -> Mapping[str, JSON]:
+    """The diagnosis of a node that has been so for 20 s."""
+    conditions = conditions_of(status, NOW)
+    before = evaluate(conditions, {}, NOW - 20.0)
+    return doctor_document(status, evaluate(conditions, before.memory, NOW), NOW)
+
+
 DOCUMENTS: dict[str, Callable[[], Mapping[str, JSON]]] = {
     "status-bad": lambda: status_document(bad_hour(), NOW),
     "status-good": lambda: status_document(good_hour(), NOW),
     "status-filter": lambda: status_document(filtered_hour(), NOW),
     "status-routed": lambda: status_document(routed_hour(), NOW),
+    "doctor-bad": lambda: doctor_of(bad_hour()),
+    "doctor-good": lambda: doctor_of(good_hour()),
+    "doctor-routed": lambda: doctor_of(routed_hour()),
     "plan": lambda: plan_document(Revision(418), changes(), {CORE: "core", OPS: "ops"}),
     "version": lambda: version_document("0.1.0", "6.12.38", "kernel"),
     "purge": lambda: purge_document(["remove link wg-sdwan-core"]),
@@ -126,6 +140,26 @@ def test_status_screen(name: str, document: str, width: int | None) -> None:
     assert text == golden(name, text)
 
 
+@pytest.mark.parametrize(
+    ("name", "document", "width"),
+    [
+        ("doctor-bad.txt", "doctor-bad", None),
+        ("doctor-bad-80.txt", "doctor-bad", 80),
+        ("doctor-good.txt", "doctor-good", None),
+        ("doctor-routed.txt", "doctor-routed", None),
+    ],
+)
+def test_doctor_screen(name: str, document: str, width: int | None) -> None:
+    text = render_doctor(DOCUMENTS[document](), width, False) + "\n"
+    assert text == golden(name, text)
+
+
+def test_no_key_is_in_a_diagnosis() -> None:
+    for status in (bad_hour(), filtered_hour(), routed_hour()):
+        assert KEY not in json.dumps(doctor_of(status))
+        assert KEY in json.dumps(status_document(bad_hour(), NOW)), "the status does show it"
+
+
 def test_plan_screen() -> None:
     text = render_plan(DOCUMENTS["plan"]()) + "\n"
     assert text == golden("plan.txt", text)
@@ -133,18 +167,26 @@ def test_plan_screen() -> None:
     assert nothing == "nothing to do: the node is as revision 418 wants it"
 
 
-def test_every_fail_line_ends_in_a_command() -> None:
-    text = render_status(DOCUMENTS["status-bad"](), None, False)
-    lines = [line for line in text.splitlines() if line.startswith("FAIL")]
-    assert len(lines) == 7
-    assert all("   -> " in line for line in lines)
+def test_every_problem_names_its_code_and_ends_in_the_command_that_explains_it() -> None:
+    document = DOCUMENTS["status-bad"]()
+    text = render_status(document, None, False)
+    lines = [line for line in text.splitlines() if line.startswith(("FAIL", "WARN"))]
+    assert len(lines) == 6
+    for line in lines:
+        code = line.split()[1]
+        assert line.endswith(f"   -> powernode-agent doctor {code}")
+    problems = document["problems"]
+    assert isinstance(problems, list)
+    assert [each["code"] for each in problems if each["muted_by"]] == ["REV-003"], (
+        "what a failed room explains stands in the document, and is not said on the screen"
+    )
 
 
 def test_every_warning_ends_in_what_to_do() -> None:
     lines = render_status(DOCUMENTS["status-filter"](), None, False).splitlines()
     assert [line for line in lines if line.startswith("WARN")] == [
         "WARN FW-001  firewall rule fr-9 is never reached: firewall rule fr-2 comes first and "
-        "covers it   -> remove one of the two, or raise the priority of fr-9"
+        "covers it   -> powernode-agent doctor FW-001"
     ]
     found = [line for line in lines if line.startswith(("FAIL", "WARN", "INFO"))]
     assert len(found) == 4
@@ -233,15 +275,17 @@ def test_the_state_is_worst_first() -> None:
 
 
 def test_a_node_that_needs_a_token_is_told_to_enrol() -> None:
-    for platform, following in (
-        ("away for 4 s: no certificate; get a token and run `powernode-agent enrol`", "enrol"),
-        ("away for 4 s: connection refused", "journalctl"),
+    for platform, code, following in (
+        ("away for 4 s: no certificate; run `powernode-agent enrol`", "PLT-002", "enrol"),
+        ("away for 4 s: connection refused", "PLT-001", "journalctl"),
     ):
-        text = render_status(
-            status_document(replace(good_hour(), platform=platform), NOW), None, False
-        )
-        line = next(line for line in text.splitlines() if line.startswith("FAIL"))
-        assert following in line.split("-> ")[1]
+        status = replace(good_hour(), platform=platform)
+        text = render_status(status_document(status, NOW), None, False)
+        line = next(line for line in text.splitlines() if line.startswith("WARN"))
+        assert line.endswith(f"-> powernode-agent doctor {code}")
+        diagnosis = evaluate(conditions_of(status, NOW), {}, NOW, 0.0)
+        text = render_doctor(doctor_document(status, diagnosis, NOW), None, False)
+        assert following in text.split("-> ")[1]
 
 
 def test_ages_never_run_backwards() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-from powernode_agent.daemon.mappings import CUT, OUTVOTED, MappingWarnings
+from powernode_agent.daemon.mappings import CUT, OUTVOTED, MappingConditions
 from powernode_agent.model.desired_state import DesiredState, Node
 from powernode_agent.model.firewall import (
     CidrSelector,
@@ -65,9 +65,8 @@ def found(
     listener: Listener | None = None,
     target: IPv6Address = PREFIX[2],
     held: tuple[IPv6Address, ...] = (),
-    warnings: MappingWarnings | None = None,
-    now: float = 5.0,
-) -> list[tuple[str, str, float]]:
+    conditions: MappingConditions | None = None,
+) -> list[tuple[str, str]]:
     entry = NetworkState(
         replace(NETWORK, firewall_policy=policy),
         firewall_rules={rule.id: rule for rule in rules},
@@ -79,29 +78,29 @@ def found(
     )
     state = DesiredState(Revision(1), Node(NodeId("n"), "n"), {NET: entry})
     outvoted = {} if listener is None else {MAPPING.id: listener}
-    told = (warnings or MappingWarnings()).warnings(state, Clashes({}, outvoted), now)
-    return [(each.code, f"{each.evidence} {each.fix}", each.since) for each in told]
+    told = (conditions or MappingConditions()).conditions(state, Clashes({}, outvoted))
+    return [(each.code, f"{each.evidence} {each.fix}") for each in told]
 
 
 def test_a_mapping_that_the_hubs_own_filter_cuts_is_told() -> None:
-    ((code, text, _),) = found()
+    ((code, text),) = found()
     assert code == CUT
     for part in ("pm-1", "egress policy", "[fd00:1::2]:8443", "port 8443"):
         assert part in text
-    assert [code for code, _, _ in found(rules=(allow(443),))] == [CUT]
+    assert [code for code, _ in found(rules=(allow(443),))] == [CUT]
     assert found(rules=(allow(8443),)) == []
     assert found(FirewallPolicy(FirewallAction.ACCEPT, FirewallAction.ACCEPT)) == []
     assert found(target=PREFIX[1]) == [], "what is for the hub itself does not leave"
     assert found(target=PREFIX[9], held=(PREFIX[9],)) == [], "nor what is for its virtual IPs"
 
 
-def test_a_service_without_connections_is_told_since_when() -> None:
+def test_a_service_without_connections_is_told() -> None:
     accept = FirewallPolicy(FirewallAction.ACCEPT, FirewallAction.ACCEPT)
     listener = Listener(MappingProtocol.TCP, ip_address("0.0.0.0"), 443)  # noqa: S104
-    warnings = MappingWarnings()
-    for now in (5.0, 9.0):
-        ((code, text, since),) = found(accept, listener=listener, warnings=warnings, now=now)
-        assert (code, since) == (OUTVOTED, 5.0)
+    conditions = MappingConditions()
+    for _ in range(2):
+        ((code, text),) = found(accept, listener=listener, conditions=conditions)
+        assert code == OUTVOTED
         assert "0.0.0.0:443" in text
         assert "ss -tlnp" in text
-    assert found(accept, warnings=warnings) == []
+    assert found(accept, conditions=conditions) == []

@@ -47,6 +47,8 @@ def test_reference_topology_is_what_the_issue_asks_for() -> None:
         "firewall": Role.FIREWALL,
         "spoke-fw": Role.SPOKE,
         "spoke-open": Role.SPOKE,
+        "cafe": Role.NAT,
+        "laptop": Role.LAPTOP,
     }
     assert [node.name for node in topology.agents()] == [
         "hub-1",
@@ -162,8 +164,10 @@ def test_the_nodes_config_is_toml_with_the_agents_keys() -> None:
             "ca_file": "/etc/powernode-agent/platform-ca.pem",
             "token_file": "/etc/powernode-agent/enrolment-token",
         },
+        "k3s": {"restart_program": "/etc/rancher/restart-k3s"},
         "node": {"name": "hub-1"},
         "wireguard": {"backend": "auto"},
+        "health": {"patience": 0.2},
         "log": {"level": "info"},
         "metrics": {"listen": "[::1]:9547"},
     }

@@ -49,7 +49,13 @@ def ask(tmp_path: Path, answer: bytes) -> tuple[dict[str, object], object]:
 def test_an_action_is_one_line_each_way(tmp_path: Path) -> None:
     result, question = ask(tmp_path, b'{"result": {"peers": []}}\n')
     assert result == {"peers": []}
-    assert question == {"action": "system_sdwan_list_peers", "arguments": {"network_id": "n1"}}
+    assert question == {
+        "action": "system_sdwan_list_peers",
+        "arguments": {"network_id": "n1"},
+        "account": "",
+        "door": "python",
+        "actor": "",
+    }
 
 
 def test_a_refusal_keeps_the_platforms_field_and_rule(tmp_path: Path) -> None:

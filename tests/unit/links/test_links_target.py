@@ -153,3 +153,10 @@ def test_settings_that_are_right_are_not_written_again() -> None:
     for setting in wanted:
         sysctls.write(setting)
     assert differing(wanted, sysctls) == ()
+
+
+@pytest.mark.parametrize("endpoint", ["203.0.113.1", "2001:db8::1", None])
+def test_with_pods_every_node_over_ethernet_has_the_same_mtu(endpoint: str | None) -> None:
+    underlay = [] if endpoint is None else [(ip_address(endpoint), 1500)]
+    assert derive_mtu(None, underlay, 1500, pods=True) == 1420
+    assert derive_mtu(1300, underlay, 1500, pods=True) == 1300

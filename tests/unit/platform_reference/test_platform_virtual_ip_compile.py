@@ -13,7 +13,7 @@ from test_platform_compile import networks, two_hubs_three_spokes
 from test_platform_compile import steps as network_steps
 
 from netns_lab.platform.compile import compile_network
-from netns_lab.platform.intent import NetworkIntent, RoutingMode, Topology
+from netns_lab.platform.intent import NetworkIntent, Role, RoutingMode, Topology
 from netns_lab.platform.revisions import Resources
 from netns_lab.platform.virtual_ip_intent import HolderIntent, NearestIntent, VirtualIpIntent
 from powernode.sdwan.v1 import desired_state_pb2 as pb
@@ -151,11 +151,24 @@ def test_whoever_carries_it_is_permitted_to(network: NetworkIntent) -> None:
 
 
 @given(held_networks())
-def test_bgp_networks_have_no_paths_to_virtual_ips(network: NetworkIntent) -> None:
+def test_on_a_bgp_network_only_hubs_that_may_hold_have_a_path_to_the_primary(
+    network: NetworkIntent,
+) -> None:
     wire = Wire(replace(network, routing_mode=RoutingMode.IBGP))
-    for resources in wire.nodes.values():
-        for each in resources.values():
-            assert not (isinstance(each, pb.Path) and each.purpose == pb.PATH_PURPOSE_VIRTUAL_IP)
+    expected = {
+        (peer.id, virtual_ip.prefix): virtual_ip.holders[0].peer_id
+        for virtual_ip in network.virtual_ips
+        if not virtual_ip.anycast
+        for peer in network.peers
+        if peer.role is Role.HUB and peer.id in {h.peer_id for h in virtual_ip.holders[1:]}
+    }
+    found = {
+        (id_, each.prefix): [candidate.peer_id for candidate in each.candidates]
+        for id_, resources in wire.nodes.items()
+        for each in resources.values()
+        if isinstance(each, pb.Path) and each.purpose == pb.PATH_PURPOSE_VIRTUAL_IP
+    }
+    assert found == {key: [primary] for key, primary in expected.items()}
 
 
 def test_a_failover_costs_those_whose_way_it_changes() -> None:

@@ -316,27 +316,90 @@ def test_anycast_fails_over_by_routing(star: Lab) -> None:
     assert holding(star) == {"a", "b"}
 
 
-def test_bgp_is_told_by_preferences_alone(star: Lab, vip: Json) -> None:
+@pytest.fixture
+def ibgp_vip(star: Lab, vip: Json) -> Json:
     with star.platform.sessions.begin() as session:
         session.get_one(Network, star.network_id).routing_mode = "ibgp"
     star.platform.publisher.publish({(star.network_id, "")})
-    assert {path_on(star, name) for name in NAMES} == {None}  # type: ignore[arg-type]
+    return vip
 
-    def preferences() -> dict[str, int]:
-        return {
-            name: cast(virtual_ip_pb2.VirtualIp, held_on(star, name)).local_preference
-            for name in ("a", "b")
-        }
 
-    assert preferences() == {"a": 100, "b": 0}
-    fail_over(star, vip, target_peer_id=star.peers["b"])
-    assert preferences() == {"a": 100, "b": 101}
-    say(star, "b", vip, HOLDING)
+def preferences(lab: Lab, *names: str) -> dict[str, int]:
+    return {
+        name: cast(virtual_ip_pb2.VirtualIp, held_on(lab, name)).local_preference for name in names
+    }
+
+
+def test_bgp_is_told_by_preferences_alone(star: Lab, ibgp_vip: Json) -> None:
+    for name in ("hub-1", "a", "b"):
+        assert path_on(star, name) is None
+    assert preferences(star, "a", "b") == {"a": 100, "b": 0}
+    fail_over(star, ibgp_vip, target_peer_id=star.peers["b"])
+    assert preferences(star, "a", "b") == {"a": 100, "b": 101}
+    say(star, "b", ibgp_vip, HOLDING)
+    assert preferences(star, "a", "b") == {"a": 100, "b": 101}, "a spoke leads nobody"
     applied(star, *NAMES)
     pass_tenths(star, 4)
-    assert (preferences(), holding(star)) == ({"a": 0, "b": 101}, {"b"})
-    fail_over(star, vip, target_peer_id=star.peers["a"])
-    assert preferences() == {"a": 102, "b": 101}, "it never sinks"
+    assert (preferences(star, "a", "b"), holding(star)) == ({"a": 0, "b": 101}, {"b"})
+    fail_over(star, ibgp_vip, target_peer_id=star.peers["a"])
+    assert preferences(star, "a", "b") == {"a": 102, "b": 101}, "it never sinks"
+
+
+@pytest.fixture
+def hub_vip(star: Lab, ibgp_vip: Json) -> Json:
+    """Held by hub-2 of an iBGP network, after a move from a spoke."""
+    fail_over(star, ibgp_vip, target_peer_id=star.peers["hub-2"])
+    assert path_on(star, "hub-2") == ["a"], "what a answers through the hub is not dropped"
+    say(star, "hub-2", ibgp_vip, HOLDING)
+    assert path_on(star, "hub-2") is None
+    applied(star, *NAMES)
+    pass_tenths(star, 4)
+    say(star, "hub-2", ibgp_vip, HOLDING)
+    assert (preferences(star, "hub-2"), holding(star)) == ({"hub-2": 101}, {"hub-2"})
+    return ibgp_vip
+
+
+def test_a_hub_yields_when_the_new_one_holds_and_has_its_path_before(
+    star: Lab, hub_vip: Json
+) -> None:
+    fail_over(star, hub_vip, target_peer_id=star.peers["b"])
+    assert preferences(star, "hub-2", "b") == {"hub-2": 101, "b": 101}, "nobody moves yet"
+    assert path_on(star, "hub-2") is None
+    say(star, "b", hub_vip, HOLDING)
+    assert preferences(star, "hub-2", "b") == {"hub-2": 1, "b": 101}
+    assert (holding(star), path_on(star, "hub-2")) == ({"hub-2", "b"}, ["b"])
+    applied(star, *NAMES)
+    pass_tenths(star, 4)
+    assert (holding(star), path_on(star, "hub-2")) == ({"b"}, ["b"])
+    # It comes back with a preference like any other.
+    say(star, "b", hub_vip, HOLDING)
+    fail_over(star, hub_vip, target_peer_id=star.peers["hub-2"])
+    assert preferences(star, "hub-2", "b") == {"hub-2": 102, "b": 101}
+
+
+def test_a_hub_that_has_yielded_for_nothing_is_preferred_again(star: Lab, hub_vip: Json) -> None:
+    fail_over(star, hub_vip, target_peer_id=star.peers["b"])
+    say(star, "b", hub_vip, HOLDING)
+    assert preferences(star, "hub-2") == {"hub-2": 1}
+    say(star, "b", hub_vip, STANDBY)
+    assert (move(star, hub_vip)["state"], holding(star)) == ("undone", {"hub-2"})
+    assert preferences(star, "hub-2") == {"hub-2": 102}
+    assert path_on(star, "hub-2") is None
+
+
+def test_a_hub_that_goes_before_it_yields_is_outdone(star: Lab, hub_vip: Json) -> None:
+    fail_over(star, hub_vip, target_peer_id=star.peers["b"])
+    assert preferences(star, "b") == {"b": 101}
+    star.platform.observer.closed(star.nodes["hub-2"])
+    pass_tenths(star, 21)
+    assert (move(star, hub_vip)["state"], holding(star)) == ("promoting", {"b"})
+    assert preferences(star, "b") == {"b": 102}, "it may still announce"
+
+
+def test_a_hub_that_is_gone_from_the_start_is_outdone_once(star: Lab, hub_vip: Json) -> None:
+    star.platform.observer.closed(star.nodes["hub-2"])
+    fail_over(star, hub_vip, target_peer_id=star.peers["b"])
+    assert (preferences(star, "b"), holding(star)) == ({"b": 102}, {"b"})
 
 
 def restart(lab: Lab, directory: Path) -> None:

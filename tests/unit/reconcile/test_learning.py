@@ -9,13 +9,21 @@ import pytest
 
 from powernode_agent.model.desired_state import DesiredState, NetworkState, Node
 from powernode_agent.model.network import Interface, Network, NodeKey, PeerRole, RoutingMode
-from powernode_agent.model.values import NetworkId, NodeId, PeerId, Revision
+from powernode_agent.model.values import (
+    ROUTE_PROTOCOL,
+    NetworkId,
+    NodeId,
+    PeerId,
+    Prefix,
+    Revision,
+)
 from powernode_agent.netlink.records import Link, Route
 from powernode_agent.paths.learned import Learned
 from powernode_agent.reconcile.learning import LINGER, Learning, learned_of
 
 CORE = NetworkId("core")
 BGP = 186
+BOOT = 3
 
 
 def route(prefix: str, gateway: str | None, **more: int) -> Route:
@@ -23,9 +31,10 @@ def route(prefix: str, gateway: str | None, **more: int) -> Route:
     return Route(ip_network(prefix), 7, protocol=more.pop("protocol", BGP), gateway=hop, **more)
 
 
-def state(mode: RoutingMode = RoutingMode.IBGP) -> DesiredState:
+def state(mode: RoutingMode = RoutingMode.IBGP, pods: Prefix | None = None) -> DesiredState:
     interface = Interface(PeerId("me"), IPv6Address("fd00::9"), PeerRole.SPOKE, 51820, NodeKey(1))
-    network = Network(CORE, "core", "core", IPv6Network("fd00::/64"), mode, interface)
+    prefix = IPv6Network("fd00::/64")
+    network = Network(CORE, "core", "core", prefix, mode, interface, pod_subnet_prefix=pods)
     return DesiredState(Revision(1), Node(NodeId("n"), "n"), {CORE: NetworkState(network)})
 
 
@@ -152,3 +161,25 @@ def test_a_plan_leaves_no_trace() -> None:
     kernel.becomes()
     learning.peek(state())
     assert learning.next_due() is None
+
+
+def test_on_a_static_network_flannels_routes_alone_are_learned() -> None:
+    kernel = Kernel(
+        route("10.42.3.0/24", "10.200.0.3", protocol=BOOT),
+        route("192.168.7.0/24", "10.200.0.3", protocol=BOOT),
+        route("10.0.0.0/8", "10.200.0.3", protocol=BOOT),
+        route("10.42.0.0/16", None, protocol=ROUTE_PROTOCOL),
+    )
+    learning = Learning(kernel)
+    pods = ip_network("10.42.0.0/16")
+    seen = learning.look(state(RoutingMode.STATIC, pods), 0.0)[CORE]
+    assert listed(seen) == {"10.42.3.0/24": ["10.200.0.3"]}
+    assert CORE not in learning.look(state(RoutingMode.STATIC), 1.0)
+
+
+def test_another_prefix_of_pods_is_another_look() -> None:
+    learning = Learning(Kernel(route("10.44.3.0/24", "10.200.0.3", protocol=BOOT)))
+    before = state(RoutingMode.STATIC, ip_network("10.42.0.0/16"))
+    assert listed(learning.look(before, 0.0)[CORE]) == {}
+    after = state(RoutingMode.STATIC, ip_network("10.44.0.0/16"))
+    assert listed(learning.look(after, 1.0)[CORE]) == {"10.44.3.0/24": ["10.200.0.3"]}

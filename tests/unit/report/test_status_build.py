@@ -56,7 +56,7 @@ from powernode_agent.model.values import (
 )
 from powernode_agent.report.build import Observations, Revisions, build_status
 from powernode_agent.report.peers import measure_peer, next_transition_at, peer_state
-from powernode_agent.report.warnings import MAX_WARNINGS, told
+from powernode_agent.report.warnings import MAX_WARNINGS, told, with_warnings
 
 NOW = 1_800_000_000.0
 NET = NetworkId("net-1")
@@ -290,9 +290,9 @@ def warning(number: int, severity: Severity) -> HealthWarning:
 
 def test_warnings_are_told_worst_first() -> None:
     found = tuple(warning(i, severity) for i, severity in enumerate(Severity))
-    status = build_status(
-        NOW, AGENT, "n1", "e", "away", STATE, Revisions(), Observations(), warnings=found
-    )
+    status = build_status(NOW, AGENT, "n1", "e", "away", STATE, Revisions(), Observations())
+    assert status.warnings == ()
+    status = with_warnings(status, found)
     assert [each.severity for each in status.warnings] == [
         Severity.CRITICAL,
         Severity.WARNING,

@@ -108,5 +108,31 @@ def test_a_cause_is_drawn_from_evidence(
     assert words in likely_cause(reading, HUB, evidence)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (Evidence(routed=True, peer=PeerState.CONNECTED, alive=True), ""),
+        (Evidence(alive=False), "does not answer probes"),
+        (Evidence(peer=PeerState.SILENT), "silent"),
+        (Evidence(routed=False), "no route"),
+        # Of the port there is no news while a session stands.
+        (Evidence(connecting=Connecting.REFUSED), ""),
+    ],
+)
+def test_a_session_over_a_dead_way_has_its_cause_before_it_is_down(
+    evidence: Evidence, words: str
+) -> None:
+    said = likely_cause(SessionReading(BgpState.ESTABLISHED, 5, 1, 1), HUB, evidence)
+    assert words in said
+    assert bool(said) is bool(words)
+
+
+def test_a_session_says_which_neighbor_it_is_with_measured_or_not() -> None:
+    state = network_state(CORE, Site(13), SITES)
+    for summary in (json.dumps(SUMMARY), "{}"):
+        sessions = sessions_of({CORE.id: state}, parse_readings(summary, "{}"), {})
+        assert sessions[CORE.id, Site(1).peer_id(CORE)].neighbor_address == HUB
+
+
 def test_without_evidence_no_cause_is_made_up() -> None:
     assert likely_cause(SessionReading(BgpState.CONNECT, None, 0, 0), HUB, NO_EVIDENCE) == ""

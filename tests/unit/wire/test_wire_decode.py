@@ -361,11 +361,11 @@ CASES: list[tuple[Break, str, str, str, str]] = [
     (lambda m: m.paths[0].candidates.add(peer_id="p-9"), "path", "candidates", "p-9", "a peer of"),
     (lambda m: m.paths.append(path(0, ["p-0"])), "path", "id", "path-0", "each id once"),
     (
-        lambda m: m.flannel_bootstraps.add(id="f"),
+        lambda m: m.flannel_bootstraps.add(id="f", network_id="core"),
         "flannel bootstrap f",
-        "id",
-        "'f'",
-        "this version",
+        "role",
+        "UNSPECIFIED",
+        "server or agent",
     ),
 ]
 

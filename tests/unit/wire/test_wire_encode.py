@@ -338,7 +338,9 @@ def test_states_cannot_wait(name: str) -> None:
 def test_every_measured_field_of_a_peer_is_a_counter_or_a_state() -> None:
     """A new field has to be put into one of the two before it can be forgotten."""
     names = {each.name for each in fields(PeerStatus)}
-    assert names == {"peer_id", "network_id", "name", *COUNTERS, *STATES}
+    # Of desired state, and what `health` draws from it: the platform gave it, and hears of findings.
+    desired = {"wanted_key", "key_changed_at", "is_user_device"}
+    assert names == {"peer_id", "network_id", "name", *desired, *COUNTERS, *STATES}
 
 
 def test_probes_that_only_counted_on_are_not_told() -> None:

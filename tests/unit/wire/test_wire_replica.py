@@ -193,6 +193,8 @@ def test_a_snapshot_keeps_the_identity_of_what_did_not_change(
                     assert each is before[resource_id]
             assert after is before or after != before
         assert network_state.bgp is earlier.bgp or network_state.bgp != earlier.bgp
+        flannel = network_state.flannel
+        assert flannel is earlier.flannel or flannel != earlier.flannel
     for policy_id, each_policy in staged.state.account_policies.items():
         known_policy = known.account_policies.get(policy_id)
         assert each_policy is known_policy or each_policy != known_policy
@@ -203,7 +205,7 @@ def kinds(
 ) -> Iterator[tuple[Mapping[str, object], Mapping[str, object]]]:
     """What is on a network, kind by kind, before and after; ids are texts to this test."""
     for each in fields(NetworkState):
-        if each.name not in ("network", "bgp"):
+        if each.name not in ("network", "bgp", "flannel"):
             yield getattr(before, each.name), getattr(after, each.name)
 
 

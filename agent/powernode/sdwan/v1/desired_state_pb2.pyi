@@ -156,7 +156,7 @@ class Interface(_message.Message):
     def __init__(self, peer_id: _Optional[str] = ..., address: _Optional[str] = ..., overlay_ipv4: _Optional[str] = ..., role: _Optional[_Union[PeerRole, str]] = ..., listen_port: _Optional[int] = ..., mtu: _Optional[int] = ..., key_source: _Optional[_Union[KeySource, str]] = ..., private_key: _Optional[str] = ..., key_generation: _Optional[int] = ..., next_key_generation: _Optional[int] = ..., lan_subnets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("id", "network_id", "name", "kind", "role", "public_key", "next_public_key", "preshared_key", "host_address", "host_ipv4", "endpoint", "persistent_keepalive_seconds", "permitted_prefixes", "publicly_reachable", "remote_account_id", "remote_network_id", "version")
+    __slots__ = ("id", "network_id", "name", "kind", "role", "public_key", "next_public_key", "preshared_key", "host_address", "host_ipv4", "endpoint", "persistent_keepalive_seconds", "permitted_prefixes", "publicly_reachable", "remote_account_id", "remote_network_id", "advertised_prefixes", "version")
     ID_FIELD_NUMBER: _ClassVar[int]
     NETWORK_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +173,7 @@ class Peer(_message.Message):
     PUBLICLY_REACHABLE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     REMOTE_NETWORK_ID_FIELD_NUMBER: _ClassVar[int]
+    ADVERTISED_PREFIXES_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     network_id: str
@@ -190,8 +191,9 @@ class Peer(_message.Message):
     publicly_reachable: bool
     remote_account_id: str
     remote_network_id: str
+    advertised_prefixes: _containers.RepeatedScalarFieldContainer[str]
     version: int
-    def __init__(self, id: _Optional[str] = ..., network_id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[_Union[PeerKind, str]] = ..., role: _Optional[_Union[PeerRole, str]] = ..., public_key: _Optional[str] = ..., next_public_key: _Optional[str] = ..., preshared_key: _Optional[str] = ..., host_address: _Optional[str] = ..., host_ipv4: _Optional[str] = ..., endpoint: _Optional[str] = ..., persistent_keepalive_seconds: _Optional[int] = ..., permitted_prefixes: _Optional[_Iterable[str]] = ..., publicly_reachable: _Optional[bool] = ..., remote_account_id: _Optional[str] = ..., remote_network_id: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., network_id: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[_Union[PeerKind, str]] = ..., role: _Optional[_Union[PeerRole, str]] = ..., public_key: _Optional[str] = ..., next_public_key: _Optional[str] = ..., preshared_key: _Optional[str] = ..., host_address: _Optional[str] = ..., host_ipv4: _Optional[str] = ..., endpoint: _Optional[str] = ..., persistent_keepalive_seconds: _Optional[int] = ..., permitted_prefixes: _Optional[_Iterable[str]] = ..., publicly_reachable: _Optional[bool] = ..., remote_account_id: _Optional[str] = ..., remote_network_id: _Optional[str] = ..., advertised_prefixes: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Path(_message.Message):
     __slots__ = ("id", "network_id", "prefix", "purpose", "candidates", "version")

@@ -314,17 +314,19 @@ class FirewallStatus(_message.Message):
     def __init__(self, network_id: _Optional[str] = ..., rules: _Optional[int] = ..., dropped_packets: _Optional[int] = ...) -> None: ...
 
 class FlannelStatus(_message.Message):
-    __slots__ = ("result", "message", "restarted_at_ms")
+    __slots__ = ("result", "message", "restarted_at_ms", "pod_subnet")
     RESULT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RESTARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    POD_SUBNET_FIELD_NUMBER: _ClassVar[int]
     result: Result
     message: str
     restarted_at_ms: int
-    def __init__(self, result: _Optional[_Union[Result, str]] = ..., message: _Optional[str] = ..., restarted_at_ms: _Optional[int] = ...) -> None: ...
+    pod_subnet: str
+    def __init__(self, result: _Optional[_Union[Result, str]] = ..., message: _Optional[str] = ..., restarted_at_ms: _Optional[int] = ..., pod_subnet: _Optional[str] = ...) -> None: ...
 
 class HealthWarning(_message.Message):
-    __slots__ = ("code", "severity", "subject_id", "evidence", "cause", "fix", "since_ms")
+    __slots__ = ("code", "severity", "subject_id", "evidence", "cause", "fix", "since_ms", "network_id")
     CODE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -332,6 +334,7 @@ class HealthWarning(_message.Message):
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     FIX_FIELD_NUMBER: _ClassVar[int]
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ID_FIELD_NUMBER: _ClassVar[int]
     code: str
     severity: Severity
     subject_id: str
@@ -339,4 +342,5 @@ class HealthWarning(_message.Message):
     cause: str
     fix: str
     since_ms: int
-    def __init__(self, code: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., subject_id: _Optional[str] = ..., evidence: _Optional[str] = ..., cause: _Optional[str] = ..., fix: _Optional[str] = ..., since_ms: _Optional[int] = ...) -> None: ...
+    network_id: str
+    def __init__(self, code: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., subject_id: _Optional[str] = ..., evidence: _Optional[str] = ..., cause: _Optional[str] = ..., fix: _Optional[str] = ..., since_ms: _Optional[int] = ..., network_id: _Optional[str] = ...) -> None: ...
