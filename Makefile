@@ -1,7 +1,7 @@
 # Every habit of this project is a target. `make` alone says which there are.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-up lab-down test test-kernel bench bench-kernel lint proto install clean setup
+.PHONY: help lab lab-up lab-down test test-kernel bench bench-kernel lint proto health-doc install clean setup
 
 BIN := .venv/bin
 PYTHON_SOURCES := agent netns-lab tests tools
@@ -44,6 +44,9 @@ lint: setup ## ruff, mypy --strict, and whether the generated stubs are fresh
 
 proto: setup ## Generate the stubs of proto/ anew
 	@tools/proto.sh
+
+health-doc: ## Write agent/HEALTH.md anew after a change in the table of health codes
+	@$(BIN)/python tools/health_doc.py
 
 install: ## Put a working service on this host (root)
 	@systemd/install.sh

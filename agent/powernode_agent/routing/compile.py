@@ -19,6 +19,11 @@ from powernode_agent.routing.origin import compile_origins, compile_virtual_ips
 from powernode_agent.routing.prefix_list import nothing_lists
 from powernode_agent.routing.speaker import FAMILIES, Speaker, speakers_of
 
+CONNECT_S: Final = 1
+CONNECT_CLIENTS_S: Final = 10
+"""Seconds between attempts to connect; FRR's own choice is two minutes. A client calls its reflector
+itself. A reflector calls too, because who helped it through a restart waits for that call; but a
+thousand clients that are away must not be called every second."""
 KEEPALIVE_S: Final = 10
 HOLD_S: Final = 30
 """BFD is what notices quickly. This is for sessions without, and long enough for a daemon that is busy
@@ -97,8 +102,8 @@ def _sessions(speaker: Speaker) -> Iterator[str]:
             yield f"neighbor {group} passive"
         yield f"neighbor {group} update-source {own}"
         yield f"neighbor {group} timers {KEEPALIVE_S} {HOLD_S}"
-        # Seconds between attempts; FRR's own choice is two minutes.
-        yield f"neighbor {group} timers connect 1"
+        seconds = CONNECT_CLIENTS_S if example.route_reflector_client else CONNECT_S
+        yield f"neighbor {group} timers connect {seconds}"
         # IPv4 prefixes ride the IPv6 sessions (RFC 8950).
         yield f"neighbor {group} capability extended-nexthop"
     for neighbor, peer in speaker.neighbors:

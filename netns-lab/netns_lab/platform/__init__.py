@@ -24,7 +24,8 @@ The order of the rooms, from the pure inside to the edge:
   `route_policy_answers`, `phase7_user_devices`, `device_rules`, `device_answers`,
   `phase8_lan_subnets`, `phase8_ibgp`,
   `bgp_answers`, `bgp_diagnosis`, `skills`, `hub_promotion`, `policies`, `event_actions`, `catalogue`,
-  `audit_log`, `caller`, `effect`, `lab`: the actions;
+  `audit_log`, `caller`, `effect`, `health_codes` (pure), `health_findings`, `health_actions`, `lab`:
+  the actions;
 - `feeds`, `publisher`, `trials`, `rotations`, `sensor`, `virtual_ip_memory`, `virtual_ip_moves`,
   `virtual_ip_sensor`, `pod_reports`, `event_log`, `observer`, `autonomy`, `core`: what the platform
   remembers while it runs;

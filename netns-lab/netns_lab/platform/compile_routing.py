@@ -27,7 +27,11 @@ BFD_INTERVAL_MS: Final = 100
 def instance_of(
     network: NetworkIntent, own: PeerIntent, neighbors: Iterable[PeerIntent]
 ) -> bgp_pb2.BgpInstance:
-    """BGP of one node on an iBGP network. `neighbors` are the peers that it has a session with."""
+    """BGP of one node on an iBGP network. `neighbors` are the peers that it has a session with.
+
+    Nobody is passive: who helps a neighbour through its restart waits for it to connect, and if that
+    one waits too, there is no session until the restart time is over (two minutes).
+    """
     reflects = own.role is Role.HUB
     return bgp_pb2.BgpInstance(
         id=f"bgp.{network.id}",
@@ -40,7 +44,6 @@ def instance_of(
             bgp_pb2.BgpNeighbor(
                 peer_id=other.id,
                 route_reflector_client=reflects and _is_client(network, other),
-                passive=_waits(own, other),
                 bfd_interval_ms=BFD_INTERVAL_MS,
             )
             # In an order that does not change with the hub in use.
@@ -75,12 +78,6 @@ def _is_client(network: NetworkIntent, other: PeerIntent) -> bool:
     if other.role is Role.HUB:
         return False
     return network.topology is Topology.HUB_SPOKE or not other.endpoint
-
-
-def _waits(own: PeerIntent, other: PeerIntent) -> bool:
-    if own.role is not other.role:
-        return own.role is Role.HUB
-    return own.id < other.id
 
 
 def _advertisements(own: PeerIntent) -> Iterator[bgp_pb2.SubnetAdvertisement]:
