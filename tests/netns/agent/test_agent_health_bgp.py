@@ -89,7 +89,7 @@ def test_a_wrong_as_number_is_a_session_stuck_idle(lab: Lab) -> None:
         assert found["cuts_traffic"] is True
         done = lab.node(SPOKE).agent_command(["doctor", "BGP-001"])
         assert done.returncode == 3
-        assert "-> vtysh -c 'show bgp summary'" in done.stdout
+        assert "-> vtysh -c 'show bgp neighbors " in done.stdout
     finally:
         hub.start_agent()
     await_over(lab)

@@ -284,7 +284,9 @@ def test_a_wrong_token_is_told_with_what_to_do_and_enrol_mends_it(fleet: Fleet) 
     assert "not-the-token" not in json.dumps(found) + stray.agent_log()
     done = agent(stray, "status")
     assert done.returncode == 3
-    assert "powernode-agent enrol --token-file FILE" in done.stdout
+    assert "-> powernode-agent doctor PLT-002" in done.stdout
+    told = agent(stray, "doctor", "PLT-002")
+    assert "powernode-agent enrol --token-file FILE" in told.stdout
 
     bad = stray.run(
         [*_enrol(), "--token-file", "/etc/powernode-agent/enrolment-token"], check=False
