@@ -35,6 +35,15 @@ _ONLY_THE_DAEMON: Final = (
     "revisions of desired state",
     "the way to the platform",
 )
+_MEASURED_BY: Final = {
+    "PEER": ": peer ",
+    "NAT": ": peer ",
+    "KEY": ": peer ",
+    "LINK": ": its link",
+    "BGP": ": BGP session with ",
+    "VIP": ": virtual IP ",
+}
+"""What has to be measured for codes of a kind, in the words of `doctor_document.not_measured`."""
 _LISTS: Final = ("findings", "pending", "muted")
 
 
@@ -66,7 +75,8 @@ def show_doctor(config: Path | None, wanted: str | None, width: int | None, colo
 
 
 def _code(document: Object) -> ExitCode:
-    found = [*items(document, "findings"), *items(document, "pending")]
+    # What a root cause explains is no less wrong: asked for by name, it may be all there is.
+    found = [each for key in _LISTS for each in items(document, key)]
     if any(text_of(each, "severity") != "info" for each in found) or any(
         text_of(each, "result") == "failed" for each in items(document, "checks")
     ):
@@ -112,7 +122,13 @@ def _row(wanted: str) -> dict[str, JSON] | None:
 def _only(document: Mapping[str, JSON], wanted: str) -> dict[str, JSON]:
     """What concerns one code, network, peer or other subject. Raises `UsageError`."""
     if wanted.upper() in TABLE:
-        return _where(document, lambda each: each.get("code") == wanted.upper(), [])
+        words = _MEASURED_BY.get(wanted.upper().partition("-")[0])
+        unread = [
+            each
+            for each in _strings(document.get("not_measured"))
+            if words is not None and words in each
+        ]
+        return _where(document, lambda each: each.get("code") == wanted.upper(), unread)
     networks = items(document, "networks")
     ids = [
         each.get("id")
@@ -121,7 +137,14 @@ def _only(document: Mapping[str, JSON], wanted: str) -> dict[str, JSON]:
     ]
     found = [each for key in _LISTS for each in items(document, key)]
     subjects = {text_of(each, key) for each in found for key in ("subject", "subject_id")}
-    if not ids and wanted not in subjects:
+    unread = [
+        each
+        for each in _strings(document.get("not_measured"))
+        if each.endswith(
+            (f": peer {wanted}", f": BGP session with {wanted}", f": virtual IP {wanted}")
+        )
+    ]
+    if not ids and wanted not in subjects and not unread:
         names = [text_of(each, "name") for each in networks]
         raise _nobody_knows(wanted, [*names, *sorted(subjects - {""})])
     unknown = [
@@ -134,7 +157,7 @@ def _only(document: Mapping[str, JSON], wanted: str) -> dict[str, JSON]:
         lambda each: (
             each.get("network_id") in ids or wanted in (each.get("subject"), each.get("subject_id"))
         ),
-        unknown,
+        [*unknown, *(each for each in unread if each not in unknown)],
     )
 
 

@@ -178,12 +178,14 @@ class Door:
             answer = await context.session.elicit_form(question, _FORM, context.request_id)
             return _agreed(answer)
         if params.request_state is not None:
-            problem = self.confirmations.redeem(params.request_state, tool.name, arguments)
+            problem = self.confirmations.redeem(
+                params.request_state, tool.name, arguments, asked=True
+            )
             return not problem and _agreed((params.input_responses or {}).get(_QUESTION))
         form = types.ElicitRequestFormParams(message=question, requested_schema=_FORM)
         return types.InputRequiredResult(
             input_requests={_QUESTION: types.ElicitRequest(params=form)},
-            request_state=self.confirmations.issue(tool.name, arguments),
+            request_state=self.confirmations.issue(tool.name, arguments, asked=True),
         )
 
     def _question(self, tool: Described, arguments: Mapping[str, object]) -> str:

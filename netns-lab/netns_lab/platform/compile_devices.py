@@ -110,6 +110,12 @@ def share_devices(network: NetworkIntent) -> Devices:
     callable_ = (hub for hub in hubs if by_id[hub].endpoint and by_id[hub].keys.public)
     first = next(callable_, hubs[0])
     keys = {key for peer in network.peers for key in (peer.keys.public, peer.keys.next_public)}
+    keys |= {
+        key
+        for federation in network.federations
+        for hub in federation.hubs
+        for key in (hub.public_key, hub.next_public_key)
+    }
     devices = {each.id: each for each in network.devices if each.public_key not in keys}
     homes = {
         each.id: each.hub_peer_id if each.hub_peer_id in hubs else first

@@ -16,6 +16,7 @@ What a node may send to is checked at the far end as well: a hub is told what it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from netns_lab.platform.federation_intent import FederationIntent, RemoteHub
@@ -32,7 +33,7 @@ def federation_resources(
     network: NetworkIntent, own: PeerIntent, keepalive_seconds: int
 ) -> Iterator[Resource]:
     """What one node gets of all federations of its network."""
-    for federation in network.federations:
+    for federation in known_hubs(network):
         if own.role is Role.HUB:
             for hub in federation.hubs:
                 yield _peer(network, federation, hub, keepalive_seconds)
@@ -42,6 +43,25 @@ def federation_resources(
                 yield path_message(
                     network.id, prefix, pb.PATH_PURPOSE_FEDERATION, network.hub_order
                 )
+
+
+def known_hubs(network: NetworkIntent) -> Iterator[FederationIntent]:
+    """The federations without hubs whose key somebody else has, of us or of an earlier one.
+
+    A node may report whatever key it likes, also one of ours that it knows as a peer, and WireGuard has
+    one peer for a key: a state with both is refused as a whole, and then nothing arrives any more, no
+    revocation either.
+    """
+    taken = {key for peer in network.peers for key in (peer.keys.public, peer.keys.next_public)}
+    taken.discard("")
+    for federation in network.federations:
+        hubs: list[RemoteHub] = []
+        for hub in federation.hubs:
+            keys = {hub.public_key, hub.next_public_key} - {""}
+            if not keys & taken:
+                hubs.append(hub)
+                taken |= keys
+        yield replace(federation, hubs=tuple(hubs))
 
 
 def federated_prefixes(network: NetworkIntent) -> tuple[str, ...]:

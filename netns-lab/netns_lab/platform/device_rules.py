@@ -97,12 +97,9 @@ def check_key(context: Context, network: Network, public_key: str) -> None:
             field, "must be a key that secrets can be agreed with (RFC 7748, section 6.1)"
         ) from None
     session = context.session
-    if session.scalars(
-        select(PeerKey.peer_id)
-        .join(Peer, Peer.id == PeerKey.peer_id)
-        .where(Peer.network_id == network.id, PeerKey.public_key == public_key)
-    ).first():
-        raise ActionError(field, f"must not be the key of a peer of network {network.name}")
+    # Of any network and account: it may be federated with this one, now or later.
+    if session.scalars(select(PeerKey.peer_id).where(PeerKey.public_key == public_key)).first():
+        raise ActionError(field, "must not be the key of a peer")
     other = session.scalars(
         select(UserDevice).where(
             UserDevice.network_id == network.id, UserDevice.public_key == public_key

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -87,7 +87,9 @@ def federation_intents(
 ) -> tuple[FederationIntent, ...]:
     """The active federations of a network. `peers_of` gives the peers of a network in their order."""
     found: list[FederationIntent] = []
-    for row in federations_of(session, network.id, FederationStatus.ACTIVE):
+    rows = federations_of(session, network.id, FederationStatus.ACTIVE)
+    ours_there = _prefixes_of(session, network.account_id) if rows else ()
+    for row in rows:
         ours, theirs = sides(row, network.account_id)
         remote = session.get(Network, theirs.network_id)
         if remote is None:
@@ -102,7 +104,9 @@ def federation_intents(
                 remote_account_id=theirs.account_id,
                 remote_network_id=remote.id,
                 remote_network_name=remote.name,
-                hubs=tuple(_hub(by_id[id_], bool(ipv4)) for id_ in hub_order(remote, peers)),
+                hubs=tuple(
+                    _hub(by_id[id_], bool(ipv4), ours_there) for id_ in hub_order(remote, peers)
+                ),
                 prefixes=prefixes,
                 advertised=in_force(ours.advertised, network, tuple(peers_of(network.id))),
             )
@@ -144,7 +148,25 @@ def reserved(session: Session, account_id: str) -> Iterator[tuple[Prefix, str]]:
             )
 
 
-def _hub(peer: PeerIntent, ipv4: bool) -> RemoteHub:
+def _prefixes_of(session: Session, account_id: str) -> tuple[Prefix, ...]:
+    """All that the overlays of an account carry: overlays, pods, and the LANs of their peers."""
+    networks = session.scalars(select(Network).where(Network.account_id == account_id)).all()
+    return tuple(
+        ip_network(prefix)
+        for network in networks
+        for prefix in (
+            *overlay_of(network),
+            *((network.pod_subnet_prefix,) if network.pod_subnet_prefix else ()),
+            *(lan.prefix for peer in network.peers for lan in peer.lan_subnets),
+        )
+    )
+
+
+def _hub(peer: PeerIntent, ipv4: bool, there: Iterable[Prefix]) -> RemoteHub:
+    """`there` are prefixes of the account that is told of this hub. An endpoint inside one of them
+    would have its nodes refuse that path, since control traffic must not depend on a tunnel: so
+    another account could take its LANs away. Such a hub has to call."""
+    address = endpoint_address(peer.endpoint)
     return RemoteHub(
         id=peer.id,
         name=peer.name,
@@ -152,5 +174,12 @@ def _hub(peer: PeerIntent, ipv4: bool) -> RemoteHub:
         host_ipv4=peer.host_ipv4 if ipv4 else "",
         public_key=peer.keys.public,
         next_public_key=peer.keys.next_public,
-        endpoint=peer.endpoint,
+        endpoint=""
+        if address is not None and any(address in one for one in there)
+        else peer.endpoint,
     )
+
+
+def endpoint_address(endpoint: str) -> IPv4Address | IPv6Address | None:
+    """The address of "203.0.113.5:51820" or "[2001:db8::5]:51820"; None: there is none."""
+    return ip_address(endpoint.rpartition(":")[0].strip("[]")) if endpoint else None

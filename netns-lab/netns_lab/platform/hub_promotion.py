@@ -9,11 +9,13 @@ moved there by itself (`hubs`); then the plan says that nothing is needed.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
 from netns_lab.platform import approvals
 from netns_lab.platform.context import Answer, Context
+from netns_lab.platform.effect import Effect
 from netns_lab.platform.errors import ActionError
 from netns_lab.platform.intent import Role, Standing
 from netns_lab.platform.phase2_peers import UpdatePeer, update_peer
@@ -78,6 +80,11 @@ def plan(context: Context, arguments: Failover) -> Answer:
         str(answer["reason"]),
         context.now,
     )
+    if asked.inputs != json.dumps(inputs):
+        raise ActionError(
+            "network_id",
+            f"must have nothing else in the approval queue; {asked.id} waits for {asked.inputs}",
+        )
     if new:
         context.event(
             "approval.requested",
@@ -214,6 +221,6 @@ def _promotion(chosen: Candidate) -> dict[str, object]:
 
 PROMOTE: Final = action(SKILL, Failover, promote)
 """What the skill does once it is approved."""
-FAILOVER: Final = action(SKILL, Failover, plan)
+FAILOVER: Final = action(SKILL, Failover, plan, effect=Effect.DESTRUCTIVE)
 
 ACTIONS: Final[tuple[Action, ...]] = (FAILOVER,)

@@ -14,10 +14,12 @@ from typing import Final
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.orm import object_session
 
 from netns_lab.platform import hubs
 from netns_lab.platform.context import Observation
 from netns_lab.platform.database import Sessions
+from netns_lab.platform.device_tables import UserDevice
 from netns_lab.platform.event_log import EventLog
 from netns_lab.platform.intent import KeySource, NetworkIntent, PeerIntent, Role, Standing
 from netns_lab.platform.keys import is_public_key
@@ -54,6 +56,7 @@ class Observer:
     observations: dict[str, Observation] = field(default_factory=dict)
     _log: EventLog = field(init=False)
     _memories: dict[str, hubs.HubMemory] = field(default_factory=dict)
+    _refused_keys: set[tuple[str, str]] = field(default_factory=set)
     _trials: Trials = field(init=False)
     _rotations: Rotations = field(init=False)
     _sensor: Sensor = field(init=False)
@@ -197,6 +200,18 @@ class Observer:
                 row: PeerKey | None = missing.get(reported.generation)
                 if row is None or row.public_key or not is_public_key(reported.public_key):
                     continue
+                if _is_taken(row, reported.public_key):
+                    # Told once: a node reports again and again.
+                    if (peer.id, reported.public_key) in self._refused_keys:
+                        continue
+                    self._refused_keys.add((peer.id, reported.public_key))
+                    self.event(
+                        "peer.key_refused",
+                        peer_id=peer.id,
+                        generation=row.generation,
+                        because="it is the key of another peer or device",
+                    )
+                    continue
                 row.public_key = reported.public_key
                 learned = True
                 self.event("peer.key_reported", peer_id=peer.id, generation=row.generation)
@@ -259,3 +274,20 @@ class Observer:
                     report=seen.report.SerializeToString(),
                 )
             )
+
+
+def _is_taken(row: PeerKey, public_key: str) -> bool:
+    """Whether a key is that of another peer or of a device, of any account: hubs of federated networks
+    would have two peers of one key, which WireGuard has not."""
+    session = object_session(row)
+    if session is None:
+        return False
+    of_peer = session.scalars(
+        select(PeerKey.peer_id).where(
+            PeerKey.public_key == public_key, PeerKey.peer_id != row.peer_id
+        )
+    ).first()
+    of_device = session.scalars(
+        select(UserDevice.id).where(UserDevice.public_key == public_key)
+    ).first()
+    return of_peer is not None or of_device is not None

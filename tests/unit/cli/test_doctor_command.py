@@ -45,6 +45,22 @@ def test_of_one_code_peer_or_network(
     assert (document["code"] is None) is ("-" not in words[0] or words[0] == "depot-7")
 
 
+def test_what_is_muted_or_unread_is_not_good(config: Path) -> None:
+    """A monitor that asks for one thing must not go green because something else is worse."""
+    bad = doctor_of(bad_hour())
+    muted = {**bad["findings"][0], "code": "PEER-002", "subject": "hub-7", "muted_by": "LINK-001"}
+    document = {**bad, "muted": [muted], "not_measured": ["core: BGP session with hub-9"]}
+    for words, wanted in (
+        ("PEER-002", 3),
+        ("hub-7", 3),
+        ("BGP-001", 4),
+        ("hub-9", 4),
+        ("VIP-001", 0),
+    ):
+        with daemon(config, {"doctor": answering(document)}):
+            assert call(config, "doctor", words)[0] == wanted, words
+
+
 def test_an_unknown_code_is_exit_2_with_the_list(config: Path) -> None:
     for answer in ({}, {"doctor": answering(doctor_of(bad_hour()))}):
         if answer:

@@ -214,6 +214,8 @@ def test_a_confirmation_is_for_one_call_for_a_while() -> None:
     assert "used already" in open_.redeem(token, "t", {"a": 1, "b": [2]})
     for tool, arguments in (("u", {"a": 1}), ("t", {"a": True}), ("t", {})):
         assert "another call" in open_.redeem(open_.issue("t", {"a": 1}), tool, arguments)
+    question = open_.issue("t", {}, asked=True)
+    assert "another call" in open_.redeem(question, "t", {}), "to ask is not to agree"
     late = open_.issue("t", {})
     clock[0] = LIFETIME_SECONDS + 1
     assert "older" in open_.redeem(late, "t", {})

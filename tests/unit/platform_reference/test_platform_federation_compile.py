@@ -16,7 +16,7 @@ from platform_world import Lab
 
 from netns_lab.platform.compile import compile_network
 from netns_lab.platform.core import open_platform
-from netns_lab.platform.tables import Network
+from netns_lab.platform.tables import Network, Peer
 from powernode.sdwan.v1 import bgp_pb2, status_pb2
 from powernode.sdwan.v1 import desired_state_pb2 as pb
 
@@ -261,3 +261,32 @@ def test_hubs_of_two_accounts_do_not_switch_at_the_same_time(bridge: tuple[Side,
         assert isinstance(rotation, dict)
         states[name] = rotation["first_state"]
     assert states == {"a-hub-1": "queued", "a-spoke": "announcing"}
+
+
+def test_an_endpoint_inside_the_other_accounts_lan_takes_nothing_away(
+    bridge: tuple[Side, Side],
+) -> None:
+    """An agent refuses the path to a LAN that holds an endpoint; other accounts must not choose one."""
+    ours, theirs = bridge
+    hub = ours.lab.peers["a-hub-1"]
+    assert peers_of(theirs, "b-hub-1")[hub].endpoint
+    ours.call(
+        "system_sdwan_update_peer", peer_id=hub, endpoint_address=f"[{inside(HIDDEN, 5)}]:51820"
+    )
+    told = peers_of(theirs, "b-hub-1")[hub]
+    assert (told.endpoint, told.persistent_keepalive_seconds) == ("", 0), "it has to call"
+
+
+def test_a_hub_with_a_key_that_we_have_is_no_peer_of_ours(bridge: tuple[Side, Side]) -> None:
+    """A node may report any key as its own. With one key twice a hub would refuse its whole state."""
+    ours, theirs = bridge
+    wanted = theirs.lab.peers["b-hub-1"]
+    assert wanted in peers_of(ours, "a-hub-1")
+    with ours.lab.platform.sessions.begin() as session:
+        stolen = session.get_one(Peer, ours.lab.peers["a-hub-1"]).keys[0].public_key
+        session.get_one(Peer, wanted).keys[0].public_key = stolen
+    ours.lab.platform.publisher.publish({(theirs.network_id, wanted), (ours.network_id, "")})
+    for name in ("a-hub-1", "a-hub-2"):
+        left = peers_of(ours, name)
+        assert wanted not in left
+        assert theirs.lab.peers["b-hub-2"] in left, "the others stay"

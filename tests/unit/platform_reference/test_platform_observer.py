@@ -263,8 +263,8 @@ def test_an_offline_hub_does_not_block_a_rotation(star: Lab) -> None:
     assert star.interface("a").private_key != old_private
 
 
-def made_by_node(lab: Lab, name: str, generation: int) -> str:
-    public, _ = keys.generate()
+def made_by_node(lab: Lab, name: str, generation: int, public: str = "") -> str:
+    public = public or keys.generate()[0]
     status = status_pb2.NetworkStatus(network_id=lab.network_id)
     status.node_keys.add(generation=generation, public_key=public)
     lab.report(name, networks=(status,))
@@ -291,6 +291,16 @@ def test_a_node_made_key_is_learned_and_rotates_by_generation(star: Lab) -> None
     assert (own.key_generation, own.next_key_generation) == (2, 0)
     star.report("hub-2", peers=(star.about("c", public_key=second),))
     assert star.seen("hub-1", "c").public_key == second
+
+
+def test_a_node_that_reports_a_key_of_another_is_not_believed(star: Lab) -> None:
+    """Hubs would get two peers with one key, and refuse all that they are told from then on."""
+    star.attach("c", key_source="node")
+    star.online("c")
+    made_by_node(star, "c", 1, star.seen("hub-1", "a").public_key)
+    assert star.seen("hub-1", "c").public_key == ""
+    own = made_by_node(star, "c", 1)
+    assert star.seen("hub-1", "c").public_key == own
 
 
 def test_statuses_carry_their_evidence_and_age(star: Lab) -> None:

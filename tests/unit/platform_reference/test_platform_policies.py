@@ -44,7 +44,7 @@ def test_the_effect_of_a_skill_is_that_of_what_it_runs() -> None:
     run = REGISTRY["execute_skill"]
     assert effect_of(run, {"skill": "sdwan_failover", "inputs": {}}) is Effect.READ
     queues = {"skill": "sdwan_failover", "inputs": {"dry_run": False}}
-    assert effect_of(run, queues) is Effect.WRITE
+    assert effect_of(run, queues) is Effect.DESTRUCTIVE
     cuts = {"skill": "system-sdwan-user-device-revoke", "inputs": {}}
     assert effect_of(run, cuts) is Effect.DESTRUCTIVE
     assert effect_of(run, {"skill": "nonsense"}) is Effect.DESTRUCTIVE
@@ -73,6 +73,22 @@ def test_a_hub_is_promoted_from_evidence_after_approval_and_says_by_whom(star: L
     assert star.status("b")["role"] == "hub"
     log = cast(list[Json], call(star, "system_sdwan_list_audit_log", limit=1)["audit_log"])
     assert (log[0]["action"], log[0]["approval_id"]) == ("system_sdwan_approve", approval["id"])
+
+
+def test_what_waits_for_approval_is_what_the_answer_says(star: Lab) -> None:
+    for name, number in (("a", 76), ("b", 77)):
+        call(
+            star,
+            "system_sdwan_update_peer",
+            peer_id=star.peers[name],
+            publicly_reachable=False,
+            endpoint_address=f"203.0.113.{number}:51820",
+        )
+    wish = {"network_id": star.network_id, "dry_run": False}
+    first = call(star, "sdwan_failover", target_peer_id=star.peers["a"], **wish)
+    assert first["promotes"] == star.peers["a"]
+    error = refused(star, "sdwan_failover", target_peer_id=star.peers["b"], **wish)
+    assert cast(Json, first["approval"])["id"] in error.rule
 
 
 def test_a_target_that_nobody_can_call_is_refused(star: Lab) -> None:
