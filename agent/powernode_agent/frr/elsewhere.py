@@ -8,16 +8,18 @@ entry that left a route map would be back in it at the next start.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
+from powernode_agent.frr.answering import Answer, ask
 from powernode_agent.frr.difference import Daemon
 from powernode_agent.frr.ownership import names_in
 from powernode_agent.frr.running import parse_running
-from powernode_agent.frr.supervised import answers
 from powernode_agent.frr.vty import Vty
 from powernode_agent.model.frr_config import FrrConfig
 
+_SHARED: Final = re.compile(r"^(?:route-map|ip prefix-list|ipv6 prefix-list) (\S+)")
 _NOT_ASKED: Final = frozenset({"watchfrr", Daemon.BGPD.value})
 
 
@@ -25,7 +27,10 @@ async def clear_elsewhere(run: Path) -> None:
     """Take it out of all daemons with a socket in `run`, but bgpd. Raises `FrrError`."""
     for name in sorted(os.listdir(run)):
         socket = run / name
-        if socket.suffix != ".vty" or socket.stem in _NOT_ASKED or not await answers(socket):
+        if socket.suffix != ".vty" or socket.stem in _NOT_ASKED:
+            continue
+        if await ask(socket) is not Answer.GIVEN:
+            # Gone, or it hangs: no reason to leave iBGP undone. The next saving looks again.
             continue
         vty = await Vty.open(socket)
         try:
@@ -40,5 +45,7 @@ async def clear_elsewhere(run: Path) -> None:
 def of_ours(config: FrrConfig) -> list[str]:
     """Lines and contexts of the top that bear names of our making, as they can go one by one."""
     contexts = [context[0] for context in config.contexts if len(context) == 1]
-    # Route maps before what they may name.
-    return [each for each in (*contexts, *config.contexts.get((), ())) if names_in(each)]
+    # Route maps before what they may name. Of everything else (an interface, a static route by one)
+    # the name may be the operator's.
+    lines = (*contexts, *config.contexts.get((), ()))
+    return [each for each in lines if names_in(" ".join(_SHARED.findall(each)))]

@@ -14,12 +14,15 @@ nothing in that directory is ours to write.
 from __future__ import annotations
 
 import asyncio
+import errno
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -82,11 +85,28 @@ class ConfigFile:
                     action="move what is in it to the platform and set frr.adopt = true in agent.toml"
                     f" (it is kept as {self._backup}), or use static networks here",
                 )
-            if not self._backup.exists():
-                # Also what the package brought: whoever takes the agent away finds it again.
-                replace_file(self._backup, text)
+            self._keep(text)
         await self._note_names(names_in(frr_conf(wanted)) | names_in(text or ""))
         self.claimed = True
+
+    def _keep(self, text: str) -> None:
+        """Keeps what stood there, also what the package brought: whoever takes the agent away finds it
+        again. What is kept already makes room: no later file of an operator's may be lost for it."""
+        try:
+            kept = self._backup.read_text()
+        except FileNotFoundError:
+            replace_file(self._backup, text)
+            return
+        except (OSError, ValueError) as error:
+            raise _failed("read", self._backup, error) from error
+        if kept == text:
+            return
+        older = (self._backup.with_name(f"{self._backup.name}.{number}") for number in count(1))
+        try:
+            self._backup.rename(next(path for path in older if not path.exists()))
+        except OSError as error:
+            raise _failed("keep", self._backup, error) from error
+        replace_file(self._backup, text)
 
     async def _note_names(self, names: frozenset[str]) -> None:
         """Before FRR is told of them: what it runs may be saved by others at any time."""
@@ -185,8 +205,14 @@ class ConfigFile:
         self._noted = noted
 
     def _read(self) -> str | None:
+        # No link and no pipe: the directory is FRR's, we may be root, and what we read is kept where
+        # FRR can read it too.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return self._path.read_text()
+            with os.fdopen(os.open(self._path, flags)) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file")
+                return file.read()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

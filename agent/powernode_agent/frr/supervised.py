@@ -77,9 +77,12 @@ class Supervised:
 
     async def end(self) -> bool:
         """End those that run; whether any did. Raises `FrrError`."""
-        pids = [pid for name in reversed(DAEMONS) if (pid := self._pid(name)) is not None]
+        pids: list[int] = []
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in pids:
+            # Read anew: the number of one that has ended may be somebody else's by now.
+            left = [pid for name in reversed(DAEMONS) if (pid := self._pid(name)) is not None]
+            pids = pids or left
+            for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
             deadline = asyncio.get_running_loop().time() + END_TIMEOUT

@@ -17,8 +17,9 @@ from netns_lab.topology import Topology, plain_topology
 from powernode_agent.control.client import ask
 
 HUB, SPOKE = "hub-1", "spoke-1"
-PATIENT = 200.0
-"""Seconds. A bgpd that comes back after a while is reached by its neighbour within two minutes."""
+PATIENT = 60.0
+"""Seconds. A bgpd that comes back after a while has its sessions at once: where both ends wait to be
+called, they have them when FRR's restart time is over, after two minutes."""
 
 pytestmark = pytest.mark.timeout(450)
 

@@ -242,6 +242,36 @@ async def test_an_operators_configuration_is_adopted_only_when_told(world: Frr) 
     assert path.read_text() == FOREIGN
 
 
+async def test_no_file_of_an_operators_is_lost(world: Frr) -> None:
+    """Also not for the sake of one that was kept before it."""
+    path = world.places.config / "frr.conf"
+    kept = path.with_name(f"frr.conf{BACKUP_SUFFIX}")
+    path.write_text(PACKAGED)
+    service = FrrService(world.places, world.daemons, note=world.note)
+    await service.bring(config())
+    assert kept.read_text() == PACKAGED
+    path.write_text(FOREIGN)
+    await service.bring(config())
+    assert path.read_text().startswith(MARKER)
+    assert kept.read_text() == FOREIGN
+    assert kept.with_name(f"{kept.name}.1").read_text() == PACKAGED
+    path.write_text(FOREIGN)
+    await service.bring(config())
+    assert not kept.with_name(f"{kept.name}.2").exists(), "the same is kept once"
+
+
+async def test_a_link_in_the_place_of_the_file_is_not_followed(world: Frr, tmp_path: Path) -> None:
+    """Whoever is FRR could have root hand out a file of root's."""
+    path = world.places.config / "frr.conf"
+    secret = tmp_path / "secret"
+    secret.write_text("a key\n")
+    path.unlink(missing_ok=True)
+    path.symlink_to(secret)
+    with pytest.raises(FrrError, match=r"frr\.conf"):
+        await FrrService(world.places, world.daemons, note=world.note).bring(config())
+    assert not path.with_name(f"frr.conf{BACKUP_SUFFIX}").exists()
+
+
 async def test_a_file_that_vtysh_wrote_over_ours_is_put_right(
     world: Frr, service: FrrService
 ) -> None:

@@ -98,3 +98,12 @@ end
         "route-map pn.a1b2.in permit 10",
         "ipv6 prefix-list pn.a1b2.lans seq 5 permit fd00::/16 le 128",
     ]
+
+
+def test_what_only_bears_such_a_name_elsewhere_is_not_ours_to_take_out() -> None:
+    text = "ip route 10.9.0.0/16 pn-uplink\ninterface pn-lan\nexit\n"
+    text += "ipv6 prefix-list pn.a1b2.from seq 5 permit any\nroute-map pn.a1b2.in permit 10\nexit\n"
+    assert of_ours(parse_running(text)) == [
+        "route-map pn.a1b2.in permit 10",
+        "ipv6 prefix-list pn.a1b2.from seq 5 permit any",
+    ]
