@@ -34,6 +34,8 @@ as long, 70 ms for 1,000 neighbours."""
 PATIENCE: Final = 2.0
 """Seconds in which bgpd has to answer, or nothing is known; one that only enters what it was told
 answers in between."""
+MOST_AT_ONCE: Final = 32
+"""Connections tried at once: a hub may miss a thousand spokes, and a process has 1,024 files."""
 CONNECT_AGAIN: Final = 10.0
 """Seconds between attempts to find out why one session is down."""
 
@@ -97,6 +99,8 @@ class Measuring:
             self.connecting.pop(known, None)
         # A session that is about to come up gets its time before anybody is asked.
         due = [a for a in down if now - self._asked_at.setdefault(a, now) >= CONNECT_AGAIN]
+        # Each is a socket: those that waited longest, and the others at the next look.
+        due = sorted(due, key=self._asked_at.__getitem__)[:MOST_AT_ONCE]
         found = await asyncio.gather(*(try_to_connect(down[address], address) for address in due))
         for address, connecting in zip(due, found, strict=True):
             self._asked_at[address] = now
