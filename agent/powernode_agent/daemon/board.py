@@ -21,7 +21,8 @@ from powernode_agent.model.status import AgentStatus, NodeStatus, Result, Subsys
 from powernode_agent.netlink.dispatcher import Netlink
 from powernode_agent.paths.prober import Prober
 from powernode_agent.platform.source import Away, LinkState, describe
-from powernode_agent.reconcile.engine import Engine, Times
+from powernode_agent.reconcile.engine import Engine
+from powernode_agent.reconcile.rooms import Times
 from powernode_agent.report.build import Observations, Revisions, build_status
 from powernode_agent.report.endpoints import InterfaceAddress, endpoint_candidates
 from powernode_agent.report.warnings import with_warnings

@@ -57,8 +57,9 @@ from powernode_agent.observability.metrics_server import MetricsServer
 from powernode_agent.paths.echo_socket import ProberError
 from powernode_agent.paths.prober import Prober
 from powernode_agent.platform.source import Connected, LinkState
-from powernode_agent.reconcile.engine import Engine, Pass, Rooms, Times
+from powernode_agent.reconcile.engine import Engine, Pass
 from powernode_agent.reconcile.ledger import PORTMAP
+from powernode_agent.reconcile.rooms import Rooms, Times
 from powernode_agent.reconcile.triggers import Trigger, foremost
 from powernode_agent.report.build import Observations
 from powernode_agent.routing.subsystem import Routing

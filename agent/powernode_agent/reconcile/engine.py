@@ -9,69 +9,33 @@ through here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from powernode_agent.errors import AgentError
 from powernode_agent.firewall.compile import Filter
-from powernode_agent.flannel.subsystem import Flannel
-from powernode_agent.links.subsystem import Links
 from powernode_agent.model.carrying import Carrying
 from powernode_agent.model.change import Change, Phase, in_order, step_of
 from powernode_agent.model.desired_state import DesiredState
 from powernode_agent.model.network import NodeKey
 from powernode_agent.model.ruleset import Fragment
 from powernode_agent.model.status import WireguardDevice
-from powernode_agent.model.values import Address, NetworkId, PeerId, PublicKey
-from powernode_agent.netlink.dispatcher import Netlink
-from powernode_agent.nftables.ruleset import Ruleset
-from powernode_agent.paths.prober import Prober
+from powernode_agent.model.values import Address, NetworkId, PublicKey
 from powernode_agent.paths.probing import probe_targets
 from powernode_agent.portmap.clashes import Clashes
 from powernode_agent.portmap.compile import MappedNetwork
-from powernode_agent.portmap.subsystem import PortMaps
+from powernode_agent.reconcile.aim import Aim
 from powernode_agent.reconcile.apply import Applied, carry_out
-from powernode_agent.reconcile.carriers import Carriers
-from powernode_agent.reconcile.keys import DryKeys, Keys, KeyStore, resolve_keys
-from powernode_agent.reconcile.learning import Learning
+from powernode_agent.reconcile.keys import Keys
 from powernode_agent.reconcile.ledger import ROUTING, Failures, Ledger, Task
 from powernode_agent.reconcile.observer import EVERYTHING, Observer, saw_enough
 from powernode_agent.reconcile.retry import FIRST, Retries
+from powernode_agent.reconcile.rooms import Rooms, Times
 from powernode_agent.reconcile.schedule import Schedule
 from powernode_agent.reconcile.table import Table
-from powernode_agent.reconcile.targets import Inputs, Targets, compile_targets, takes_long
+from powernode_agent.reconcile.targets import Targets
 from powernode_agent.reconcile.triggers import Inbox, Trigger
-from powernode_agent.routing.subsystem import Routing
-from powernode_agent.virtual_ip.subsystem import VirtualIps
-from powernode_agent.wireguard.rotation import switched_peers
-from powernode_agent.wireguard.subsystem import Wireguard
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """The rooms a pass works with."""
-
-    wireguard: Wireguard
-    links: Links
-    ruleset: Ruleset
-    portmaps: PortMaps
-    virtual_ips: VirtualIps
-    routing: Routing
-    flannel: Flannel
-    prober: Prober
-    netlink: Netlink
-    keys: KeyStore
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Clocks, and how often to look unasked; all in seconds."""
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-    poll_interval: float
-    safety_interval: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +67,9 @@ class Engine:
         self._after_pass = after_pass
         self._inbox = Inbox(times.monotonic)
         self._lock = asyncio.Lock()
-        self._carriers = Carriers(control)
-        self._learning = Learning(rooms.netlink)
         self._retries = Retries()
         self._schedule = Schedule(times.poll_interval, times.safety_interval, times.monotonic())
+        self._aim = Aim(rooms, self._schedule, control, times.monotonic)
         self._observer = Observer(
             rooms.wireguard,
             rooms.links,
@@ -118,18 +81,14 @@ class Engine:
         )
         self._table = Table(rooms.ruleset, rooms.portmaps)
         self._task: Task | None = None
-        self._inputs: Inputs | None = None
         self._probed: DesiredState | None = None
         """The state whose peers the prober was given."""
-        self._targets = Targets({}, {}, {}, {})
-        self._mtus: Mapping[NetworkId, int] = {}
         self._platform_speaks = False
         self._paused_until = 0.0
         self._stands: DesiredState | None = None
         self._saved: DesiredState | None = None
         """The states that stood last and that the disk has: a key superseded in both may go."""
         self._thinned: DesiredState | None = None
-        self.keys = Keys({}, {}, {})
         self.ledger = Ledger(times.wall)
 
     # What the daemon tells it, and asks.
@@ -164,14 +123,19 @@ class Engine:
             self._inbox.put(Trigger.LIVENESS)
 
     @property
+    def keys(self) -> Keys:
+        """The keys of the state in force, as far as a pass has made them."""
+        return self._aim.keys
+
+    @property
     def filters(self) -> Mapping[NetworkId, Filter]:
         """The filters in force, or on their way."""
-        return self._targets.filters
+        return self._aim.targets.filters
 
     @property
     def mapped(self) -> Mapping[NetworkId, MappedNetwork]:
         """The port mappings in force, or on their way."""
-        return self._targets.mapped
+        return self._aim.targets.mapped
 
     @property
     def clashes(self) -> Clashes:
@@ -185,7 +149,7 @@ class Engine:
     @property
     def carrying(self) -> Mapping[NetworkId, Carrying]:
         """The decisions of `paths` in force."""
-        return self._carriers.carrying
+        return self._aim.carrying
 
     def devices(self) -> dict[NetworkId, WireguardDevice | None]:
         """The last observation of every network's WireGuard device; None: not there or not read."""
@@ -229,7 +193,7 @@ class Engine:
         """No pass from here on, also after the block, until another state is accepted."""
         async with self._lock:
             self._task = None
-            self._inputs = None
+            self._aim.forget()
             self._probed = None
             self._stands = self._saved = self._thinned = None
             self._rooms.prober.set_targets({})
@@ -247,22 +211,9 @@ class Engine:
                 await self._look_back(state)
 
     async def _foresee(self, state: DesiredState) -> list[Change]:
-        failures = await self._observer.everything(state)
-        keys = resolve_keys(state, DryKeys(self._rooms.keys))
-        for error in (*failures.values(), *keys.failures.values()):
+        for error in (await self._observer.everything(state)).values():
             raise error
-        devices = self._present(state)
-        carrying = self._carriers.foresee(
-            state,
-            self._rooms.prober.readings(),
-            devices,
-            self._times.monotonic(),
-            self._learning.peek(state),
-        )
-        switched = switched_peers(state, devices)
-        mtus = await self._rooms.links.underlay_mtus(state)
-        inputs = Inputs(state, carrying, keys, switched, mtus, self._rooms.portmaps.refused)
-        targets = await self._compile(inputs)
+        targets = await self._aim.foresee(state)
         changes = self._plan(state, targets, remember=False)
         return in_order([*changes, *await self._rooms.routing.foresee(state)])
 
@@ -291,13 +242,16 @@ class Engine:
         failures = await self._observer.observe(state, triggers)
         healthy = saw_enough(state, failures)
         unseen_links = {id_ for room, id_ in failures if room == "links" and id_ is not None}
-        await self._retarget(state, triggers, now, unseen_links)
+        await self._aim.take(
+            state, triggers, now, unseen=unseen_links, platform_speaks=self._platform_speaks
+        )
+        targets = self._aim.targets
         failures |= {("keys", network): error for network, error in self.keys.failures.items()}
         failures |= self._forget_old_keys(state)
         blind = frozenset(failures)
 
         keys_before = self._public_keys()
-        planned = self._plan(state, self._targets)
+        planned = self._plan(state, targets)
         steps = [step_of(change) for change in planned]
         # What could not be seen is not touched, and holds back what a failure of it would; what waits
         # for its retry waits.
@@ -317,7 +271,7 @@ class Engine:
         unseen = blind | self._unknown_devices(state)
         done_steps = {step_of(change) for change in applied.done} - applied.failures.keys()
         self._retries.conclude(steps, done_steps, unseen, now)
-        failures |= await self._table.end_stale_connections(self._targets)
+        failures |= await self._table.end_stale_connections(targets)
         if applied.done:
             await self._rooms.netlink.settle()
             if any(change.phase in (Phase.DEVICE, Phase.PEER) for change in applied.done):
@@ -331,12 +285,12 @@ class Engine:
         failures |= {(ROUTING, id_): error for id_, error in routing.failures(state).items()}
         unseen |= {(ROUTING, id_) for id_ in routing.pending(state)}
 
-        drift = self.ledger.count_drift(applied.done, self._targets)
+        drift = self.ledger.count_drift(applied.done, targets)
         drift = self.ledger.count_repaired(drift, ROUTING, routing.take_repaired())
         done = {id(change) for change in applied.done}
         untried = unseen | {(c.subsystem, c.network) for c in planned if id(c) not in done}
         stands = self.ledger.conclude(
-            task, failures, untried, self._targets, self.carrying, self._times.monotonic()
+            task, failures, untried, targets, self.carrying, self._times.monotonic()
         )
         if stands:
             self._stands = state
@@ -347,57 +301,6 @@ class Engine:
         self._force_handshakes(keys_before)
         await self._table.rest(now, self.ledger)
         return Pass(triggers, 0.0, applied, drift, healthy)
-
-    async def _retarget(
-        self,
-        state: DesiredState,
-        triggers: frozenset[Trigger],
-        now: float,
-        unseen: Collection[NetworkId],
-    ) -> None:
-        """Bring the targets up to date; they stay the same objects while nothing they need changed.
-        `unseen`: networks whose link could not be observed."""
-        previous = self._inputs
-        state_is_new = previous is None or previous.state is not state
-        if state_is_new or (self.keys.failures and triggers & {Trigger.POLL, *EVERYTHING}):
-            self.keys = resolve_keys(state, self._rooms.keys)
-        present = self._present(state)
-        self._carriers.update(
-            state,
-            self._rooms.prober.readings(),
-            present,
-            now,
-            learned=self._learning.look(state, self._times.monotonic(), unseen),
-            platform_speaks=self._platform_speaks,
-            liveness_changed=Trigger.LIVENESS in triggers,
-        )
-        if state_is_new or triggers & {Trigger.UNDERLAY, *EVERYTHING}:
-            self._schedule.reads_underlay(now)
-            try:
-                self._mtus = await self._rooms.links.underlay_mtus(state)
-            except AgentError:
-                self._schedule.underlay_changed()
-                raise
-        before = previous.switched if previous is not None else frozenset[PeerId]()
-        switched = switched_peers(state, present, before)
-        self._schedule.note_rotations(state, switched, now)
-        inputs = Inputs(
-            state,
-            self._carriers.carrying,
-            self.keys,
-            switched,
-            self._mtus,
-            self._rooms.portmaps.refused,
-        )
-        if not inputs.same(previous):
-            self._targets = await self._compile(inputs)
-            self._inputs = inputs
-
-    async def _compile(self, inputs: Inputs) -> Targets:
-        """Targets of `inputs`, those in force at hand; in a thread where it takes long."""
-        if takes_long(inputs, self._inputs):
-            return await asyncio.to_thread(compile_targets, inputs, self._targets)
-        return compile_targets(inputs, self._targets)
 
     def _plan(
         self, state: DesiredState, targets: Targets, *, remember: bool = True
@@ -453,10 +356,6 @@ class Engine:
             if not self._rooms.wireguard.knows(entry.network)
         )
 
-    def _present(self, state: DesiredState) -> dict[NetworkId, WireguardDevice]:
-        found = {network: self._rooms.wireguard.device(network) for network in state.networks}
-        return {network: device for network, device in found.items() if device is not None}
-
     def _public_keys(self) -> dict[NetworkId, PublicKey | None]:
         networks = {} if self.state is None else self.state.networks
         return {network: self._rooms.wireguard.public_key(network) for network in networks}
@@ -479,8 +378,7 @@ class Engine:
 
     def _wishes(self) -> tuple[float | None, ...]:
         return (
-            self._carriers.next_due(),
-            self._learning.next_due(),
+            *self._aim.next_due(),
             self._retries.next_due(),
             self._table.seal_due(),
         )
