@@ -29,6 +29,7 @@ from netns_lab.platform.compile_federation import (
     federated_announcements,
     federated_prefixes,
     federation_resources,
+    without_clashes,
 )
 from netns_lab.platform.compile_filter import (
     Filters,
@@ -158,6 +159,7 @@ def compile_network(network: NetworkIntent, before: Compiled | None = None) -> C
 
 
 def _share(network: NetworkIntent) -> _Shared:
+    network = without_clashes(network)
     peers = {peer.id: peer for peer in network.peers}
     trials: dict[str, tuple[str, ...]] = {}
     for candidate in network.peers:

@@ -33,7 +33,7 @@ def federation_resources(
     network: NetworkIntent, own: PeerIntent, keepalive_seconds: int
 ) -> Iterator[Resource]:
     """What one node gets of all federations of its network."""
-    for federation in known_hubs(network):
+    for federation in network.federations:
         if own.role is Role.HUB:
             for hub in federation.hubs:
                 yield _peer(network, federation, hub, keepalive_seconds)
@@ -45,15 +45,18 @@ def federation_resources(
                 )
 
 
-def known_hubs(network: NetworkIntent) -> Iterator[FederationIntent]:
-    """The federations without hubs whose key somebody else has, of us or of an earlier one.
+def without_clashes(network: NetworkIntent) -> NetworkIntent:
+    """The network without remote hubs whose key somebody else has, of us or of an earlier federation.
 
     A node may report whatever key it likes, also one of ours that it knows as a peer, and WireGuard has
     one peer for a key: a state with both is refused as a whole, and then nothing arrives any more, no
     revocation either.
     """
+    if not network.federations:
+        return network
     taken = {key for peer in network.peers for key in (peer.keys.public, peer.keys.next_public)}
     taken.discard("")
+    federations: list[FederationIntent] = []
     for federation in network.federations:
         hubs: list[RemoteHub] = []
         for hub in federation.hubs:
@@ -61,7 +64,8 @@ def known_hubs(network: NetworkIntent) -> Iterator[FederationIntent]:
             if not keys & taken:
                 hubs.append(hub)
                 taken |= keys
-        yield replace(federation, hubs=tuple(hubs))
+        federations.append(replace(federation, hubs=tuple(hubs)))
+    return replace(network, federations=tuple(federations))
 
 
 def federated_prefixes(network: NetworkIntent) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
+from itertools import chain
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -17,8 +18,9 @@ from sqlalchemy.orm import Session
 from netns_lab.platform.federation_intent import FederationIntent, RemoteHub
 from netns_lab.platform.federation_tables import FederationPeerRow
 from netns_lab.platform.intent import PeerIntent
-from netns_lab.platform.prefixes import Prefix, covers
+from netns_lab.platform.prefixes import Prefix, covers, lan_subnets, overlays, pod_subnets
 from netns_lab.platform.queries import hub_order
+from netns_lab.platform.reachability import split_endpoint
 from netns_lab.platform.tables import Account, Network
 
 
@@ -150,23 +152,17 @@ def reserved(session: Session, account_id: str) -> Iterator[tuple[Prefix, str]]:
 
 def _prefixes_of(session: Session, account_id: str) -> tuple[Prefix, ...]:
     """All that the overlays of an account carry: overlays, pods, and the LANs of their peers."""
-    networks = session.scalars(select(Network).where(Network.account_id == account_id)).all()
-    return tuple(
-        ip_network(prefix)
-        for network in networks
-        for prefix in (
-            *overlay_of(network),
-            *((network.pod_subnet_prefix,) if network.pod_subnet_prefix else ()),
-            *(lan.prefix for peer in network.peers for lan in peer.lan_subnets),
-        )
+    found = chain.from_iterable(
+        each(session, account_id) for each in (overlays, pod_subnets, lan_subnets)
     )
+    return tuple(prefix for prefix, _ in found)
 
 
 def _hub(peer: PeerIntent, ipv4: bool, there: Iterable[Prefix]) -> RemoteHub:
     """`there` are prefixes of the account that is told of this hub. An endpoint inside one of them
     would have its nodes refuse that path, since control traffic must not depend on a tunnel: so
     another account could take its LANs away. Such a hub has to call."""
-    address = endpoint_address(peer.endpoint)
+    called = split_endpoint(peer.endpoint)
     return RemoteHub(
         id=peer.id,
         name=peer.name,
@@ -174,12 +170,5 @@ def _hub(peer: PeerIntent, ipv4: bool, there: Iterable[Prefix]) -> RemoteHub:
         host_ipv4=peer.host_ipv4 if ipv4 else "",
         public_key=peer.keys.public,
         next_public_key=peer.keys.next_public,
-        endpoint=""
-        if address is not None and any(address in one for one in there)
-        else peer.endpoint,
+        endpoint="" if called and any(called[0] in one for one in there) else peer.endpoint,
     )
-
-
-def endpoint_address(endpoint: str) -> IPv4Address | IPv6Address | None:
-    """The address of "203.0.113.5:51820" or "[2001:db8::5]:51820"; None: there is none."""
-    return ip_address(endpoint.rpartition(":")[0].strip("[]")) if endpoint else None

@@ -13,6 +13,7 @@ from typing import Final
 
 from netns_lab.errors import LabError
 from netns_lab.platform.device_config import NO_PRIVATE_KEY, picture
+from netns_lab.scenario.lan import make_lan
 from netns_lab.scenario.laptop import (
     BROWSER,
     LAPTOP,
@@ -103,16 +104,7 @@ def steps(stage: Stage, teller: Teller, number: int) -> list[Step]:
         made["virtual_ip"] = text(virtual, "virtual_ip", "id")
         made["address"] = text(virtual, "virtual_ip", "address")
         node = stage.node(OPEN)
-        for command in (
-            f"link add {LAN_LINK}{number} type bridge",
-            f"link add {LAN_LINK}{number}-a type veth peer name {LAN_LINK}{number}-b",
-            f"link set {LAN_LINK}{number}-a master {LAN_LINK}{number} up",
-            f"link set {LAN_LINK}{number}-b up",
-            f"link set {LAN_LINK}{number} up",
-            f"address add {lan[0]}1/64 dev {LAN_LINK}{number} nodad",
-            f"address add {lan[1]}1/24 dev {LAN_LINK}{number}",
-        ):
-            node.run(["ip", *command.split()])
+        make_lan(node, f"{LAN_LINK}{number}", f"{lan[0]}1/64", f"{lan[1]}1/24")
         peer = stage.listed_peers()[OPEN]
         before = peer["lan_subnets"]
         kept = [each["prefix"] for each in before] if isinstance(before, list) else []

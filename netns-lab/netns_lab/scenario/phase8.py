@@ -11,6 +11,7 @@ from netns_lab.errors import LabError
 from netns_lab.probe_stats import ProbeResult
 from netns_lab.prober import Probe
 from netns_lab.scenario.bgp import established, named, neighbors, next_hops, vtysh
+from netns_lab.scenario.lan import make_lan
 from netns_lab.scenario.stage import Stage, text
 from netns_lab.scenario.telling import Step, Teller, expect
 from netns_lab.scenario.traffic import interruption, probe, settle
@@ -94,16 +95,7 @@ def steps(stage: Stage, teller: Teller) -> list[Step]:
     def lan() -> None:
         """A LAN behind spoke-open: first it exists, then it is announced, then others reach it."""
         node = stage.node(OPEN)
-        for command in (
-            f"link add {LAN_LINK} type bridge",
-            f"link add {LAN_LINK}-a type veth peer name {LAN_LINK}-b",
-            f"link set {LAN_LINK}-a master {LAN_LINK} up",
-            f"link set {LAN_LINK}-b up",
-            f"link set {LAN_LINK} up",
-            f"address add {LAN_HOST}/64 dev {LAN_LINK} nodad",
-            f"address add {LAN_HOST_IPV4}/24 dev {LAN_LINK}",
-        ):
-            node.run(["ip", *command.split()])
+        make_lan(node, LAN_LINK, f"{LAN_HOST}/64", f"{LAN_HOST_IPV4}/24")
         with (
             stage.node(NAT).probe(LAN_HOST, source=stage.addresses[NAT]) as running,
             stage.node(FIREWALLED).probe(LAN_HOST_IPV4) as running_ipv4,

@@ -9,6 +9,7 @@ from netns_lab import sabotage
 from netns_lab.errors import ActionError
 from netns_lab.prober import Probe
 from netns_lab.scenario.bgp import named, next_hops, vtysh
+from netns_lab.scenario.lan import make_lan
 from netns_lab.scenario.stage import Stage, text
 from netns_lab.scenario.telling import Step, Teller, Unmet, expect
 from netns_lab.scenario.traffic import interruption, settle
@@ -57,15 +58,7 @@ def steps(stage: Stage, fabric: Stage, remote: Stage, teller: Teller) -> list[St
             remote.addresses[name] = text(attached, "peer", "host_address")
         node = remote.node(SPOKE_B)
         for link, address in (("shop", SHOP_HOST), ("vault", VAULT_HOST)):
-            for command in (
-                f"link add {link} type bridge",
-                f"link add {link}-a type veth peer name {link}-b",
-                f"link set {link}-a master {link} up",
-                f"link set {link}-b up",
-                f"link set {link} up",
-                f"address add {address}/64 dev {link} nodad",
-            ):
-                node.run(["ip", *command.split()])
+            make_lan(node, link, f"{address}/64")
         remote.lab.wait_until(
             lambda: remote.node(HUB_B).answers(remote.addresses[SPOKE_B], timeout=0.3),
             what="the second account's own overlay to work",

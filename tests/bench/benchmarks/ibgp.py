@@ -31,6 +31,7 @@ from netns_lab import sabotage
 from netns_lab.errors import LabError
 from netns_lab.node import LabNode
 from netns_lab.scenario.bgp import neighbors
+from netns_lab.scenario.lan import make_lan
 from netns_lab.scenario.stage import Stage, text
 from netns_lab.scenario.traffic import settle
 
@@ -166,7 +167,7 @@ def _new_lans(world: World, stage: Stage) -> list[Row]:
     """LANs that are there already are announced, one after the other."""
     prefixes = [f"fd00:1a5:{number:x}::/64" for number in range(1, LANS + 1)]
     for number, prefix in enumerate(prefixes):
-        _make_lan(stage.node(HOLDER_2), f"lan-{number}", prefix)
+        make_lan(stage.node(HOLDER_2), f"lan-{number}", prefix.replace("::/64", "::1/64"))
     took: list[float] = []
     for number, prefix in enumerate(prefixes, start=1):
         host = prefix.replace("::/64", "::1")
@@ -194,19 +195,6 @@ def _new_lans(world: World, stage: Stage) -> list[Row]:
             limit=LAN_TARGET,
         )
     ]
-
-
-def _make_lan(node: LabNode, link: str, prefix: str) -> None:
-    """A bridge with something on it, so that it has a carrier."""
-    for command in (
-        f"link add {link} type bridge",
-        f"link add {link}-a type veth peer name {link}-b",
-        f"link set {link}-a master {link} up",
-        f"link set {link}-b up",
-        f"link set {link} up",
-        f"address add {prefix.replace('::/64', '::1/64')} dev {link} nodad",
-    ):
-        node.run(["ip", *command.split()])
 
 
 def _agent_restarts(world: World, stage: Stage) -> list[Row]:

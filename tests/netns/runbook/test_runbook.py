@@ -22,6 +22,7 @@ from netns_lab.platform_client import Answer
 from netns_lab.runbook import reader
 from netns_lab.runbook.operator import Operator
 from netns_lab.scenario.connections import CONNECTED, DROPPED, attempt, serving
+from netns_lab.scenario.lan import make_lan, remove_lan
 from netns_lab.scenario.laptop import LAPTOP, bring_down, bring_up, key_pair, open_url
 from netns_lab.scenario.stage import Stage
 from netns_lab.topology import Topology, two_account_topology
@@ -105,18 +106,11 @@ class Story:
     @contextmanager
     def lan(self, name: str, link: str, host: str, length: int) -> Iterator[None]:
         """A LAN behind a node, which exists before anyone is told of it."""
-        node = self.node(name)
-        node.run(["ip", "link", "add", link, "type", "bridge"])
-        node.run(["ip", "link", "add", f"{link}-a", "type", "veth", "peer", "name", f"{link}-b"])
-        for device in (f"{link}-a", f"{link}-b", link):
-            node.run(["ip", "link", "set", device, "up"])
-        node.run(["ip", "link", "set", f"{link}-a", "master", link])
-        node.run(["ip", "address", "add", f"{host}/{length}", "dev", link, "nodad"])
+        make_lan(self.node(name), link, f"{host}/{length}")
         try:
             yield
         finally:
-            node.run(["ip", "link", "delete", link])
-            node.run(["ip", "link", "delete", f"{link}-a"])
+            remove_lan(self.node(name), link)
 
 
 @pytest.fixture(scope="module")
